@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The bench around the program under test (src/isthmus/bench):
+ *
+ *	source            gateway under test          sink
+ *	generate --XDP_TX--> in ... out ------veth------> sink | verify
+ *
+ * One object is loaded for each gateway, so what differs between them is constants.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define FRAME_BYTES 64
+#define CLOCK_EVERY 64 /* looking at the clock costs as much as a packet */
+
+struct frame {
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct udphdr udp;
+	__u8 payload[FRAME_BYTES - sizeof(struct ethhdr) - sizeof(struct iphdr) - sizeof(struct udphdr)];
+} __attribute__((packed, aligned(2)));
+
+_Static_assert(sizeof(struct frame) == FRAME_BYTES, "a frame of the bench is of one size");
+
+/* What differs between packets; user space has done the sums. */
+struct destination {
+	__be32 source;
+	__be32 address;
+	__sum16 ip_check;
+	__sum16 udp_check;
+	__u32 pad;
+};
+
+/* What arrived on one CPU. */
+struct arrivals {
+	__u64 expected; /* source and destination are the translated ones */
+	__u64 damaged;	/* verify only: of these, a checksum or the TTL is wrong */
+	__u64 other;
+	__u64 last_ns; /* when the last one came; taken at every CLOCK_EVERY-th */
+};
+
+const volatile __u64 template[FRAME_BYTES / 8]; /* a frame, its addresses and checksums aside */
+const volatile __u32 destination_count;
+const volatile __be32 expected_source, expected_source_mask;
+const volatile __be32 expected_address, expected_address_mask;
+const volatile __u8 expected_ttl;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4096); /* resized to what is sent */
+	__type(key, __u32);
+	__type(value, struct destination);
+} destinations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} way_out SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct arrivals);
+} arrived SEC(".maps");
+
+/* One CPU generates at a time. */
+__u32 random_state = 2463534242;
+__u64 started_ns; /* when the first frame of a burst was made: user space clears it */
+
+/* Marsaglia's xorshift: what is drawn next is not what the CPU has prefetched. */
+static __always_inline __u32 draw(__u32 below)
+{
+	__u32 x = random_state;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	random_state = x;
+	return (__u64)x * below >> 32;
+}
+
+/* Writes a frame anew, whatever its page held, and sends it out of the interface that it pretends to come from. */
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 index = draw(destination_count);
+	const struct destination *to = bpf_map_lookup_elem(&destinations, &index);
+	struct frame *frame = data;
+	__u64 *words = data;
+
+	if (!to || data + FRAME_BYTES > end)
+		return XDP_ABORTED;
+	for (int i = 0; i < FRAME_BYTES / 8; i++)
+		words[i] = template[i];
+	frame->ip.saddr = to->source;
+	frame->ip.daddr = to->address;
+	frame->ip.check = to->ip_check;
+	frame->udp.check = to->udp_check;
+	if (!started_ns)
+		started_ns = bpf_ktime_get_ns();
+	return XDP_TX;
+}
+
+/* The ceiling: a gateway that looks at nothing. */
+SEC("xdp")
+int redirect(struct xdp_md *ctx)
+{
+	(void)ctx;
+	return bpf_redirect_map(&way_out, 0, 0);
+}
+
+static __always_inline int is_expected(const struct frame *frame)
+{
+	return frame->eth.h_proto == bpf_htons(ETH_P_IP) &&
+	       (frame->ip.saddr & expected_source_mask) == expected_source &&
+	       (frame->ip.daddr & expected_address_mask) == expected_address;
+}
+
+/* Counts what the gateway let through, and ends it. */
+SEC("xdp")
+int sink(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0;
+	struct arrivals *here = bpf_map_lookup_elem(&arrived, &zero);
+
+	if (!here)
+		return XDP_ABORTED;
+	if (data + FRAME_BYTES > end || !is_expected(data))
+		here->other++;
+	else if (++here->expected % CLOCK_EVERY == 0)
+		here->last_ns = bpf_ktime_get_ns();
+	return XDP_DROP;
+}
+
+static __always_inline __u32 sum(const __u16 *words, int count, __u32 total)
+{
+	for (int i = 0; i < count; i++)
+		total += words[i];
+	return total;
+}
+
+static __always_inline __u16 folded(__u32 total)
+{
+	total = (total & 0xffff) + (total >> 16);
+	return (total & 0xffff) + (total >> 16);
+}
+
+static __always_inline int is_sound(const struct frame *frame)
+{
+	const int udp_bytes = FRAME_BYTES - sizeof(struct ethhdr) - sizeof(struct iphdr);
+	const __u16 *ip = (const __u16 *)((void *)frame + sizeof(struct ethhdr));
+	__u32 pseudo = bpf_htons(IPPROTO_UDP) + bpf_htons(udp_bytes);
+
+	pseudo = sum(ip + 6, 4, pseudo); /* both addresses */
+	return frame->ip.ttl == expected_ttl && folded(sum(ip, sizeof(struct iphdr) / 2, 0)) == 0xffff &&
+	       folded(sum(ip + 10, udp_bytes / 2, pseudo)) == 0xffff;
+}
+
+/* As sink, and sees whether each packet arrived whole: slower, so never while time is taken. */
+SEC("xdp")
+int verify(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0;
+	struct arrivals *here = bpf_map_lookup_elem(&arrived, &zero);
+
+	if (!here)
+		return XDP_ABORTED;
+	if (data + FRAME_BYTES > end || !is_expected(data)) {
+		here->other++;
+	} else {
+		if (++here->expected % CLOCK_EVERY == 0)
+			here->last_ns = bpf_ktime_get_ns();
+		if (!is_sound(data))
+			here->damaged++;
+	}
+	return XDP_DROP;
+}
+
+/* Does nothing: a veth takes redirected frames only where its peer has a program, or GRO. */
+SEC("xdp")
+int pass(struct xdp_md *ctx)
+{
+	(void)ctx;
+	return XDP_PASS;
+}

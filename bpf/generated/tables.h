@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Written by `python -m isthmus.tables.header`; do not edit. */
+/* clang-format off */
+#pragma once
+#include <linux/types.h>
+
+#define VERDICT_COUNT 64
+#define TRIE_NODE 0x80000000u
+#define CANDIDATE_LAST 0x1u
+#define SIDE_HAS_RULES 0x1u
+#define SIDE_OPENS 0x2u
+#define RULE_STATELESS 0x1u
+#define RULE_NEEDS_PORTS 0x2u
+#define RULE_ANY_SRC 0x4u
+#define RULE_ANY_DST 0x8u
+#define ATTACHMENT_ICMP4 0x1u
+#define ATTACHMENT_ICMP6 0x2u
+#define TAG_ANY 0xfu
+
+enum verdict {
+	V_FORWARDED = 0,
+	V_LOCAL = 1,
+	V_PASSED = 2,
+	V_AUDIT = 3,
+	V_MALFORMED = 10,
+	V_NOT_IP = 11,
+	V_NOT_OUR_MAC = 12,
+	V_UNKNOWN_TAG = 13,
+	V_IPV6_EXT = 14,
+	V_MARTIAN = 15,
+	V_GATEWAY_ADDRESS = 16,
+	V_GATEWAY_SPOOF = 17,
+	V_SAME_VPC = 18,
+	V_NO_PEERING = 20,
+	V_NO_ROUTE = 21,
+	V_NAT_HOLE = 22,
+	V_NO_ATTACHMENT = 23,
+	V_SOURCE_NOT_EXPOSED = 30,
+	V_NOT_ALLOWED = 31,
+	V_NO_INBOUND = 32,
+	V_NO_FLOW = 33,
+	V_FLOW_CONFLICT = 34,
+	V_FLOW_TABLE_FULL = 35,
+	V_FRAGMENT_NO_STATE = 36,
+	V_ICMP_MALFORMED = 37,
+	V_NAT_EXHAUSTED = 40,
+	V_NAT_PROTOCOL = 41,
+	V_TTL = 50,
+	V_TOO_BIG = 51,
+	V_NEXT_HOP_UNRESOLVED = 52,
+	V_PORT_DOWN = 53,
+	V_NOT_CARRIED = 60,
+	V_INTERNAL = 61,
+};
+
+enum nat {
+	NAT_PLAIN = 0,
+	NAT_STATIC = 1,
+	NAT_STATEFUL = 2,
+};
+
+enum path_kind {
+	PATH_PLAIN = 0,
+	PATH_STATIC = 1,
+	PATH_STATEFUL = 2,
+	PATH_HOLE = 3,
+	PATH_SAME_VPC = 4,
+};
+
+enum tag_kind {
+	TAG_UNTAGGED = 0,
+	TAG_VLAN = 1,
+	TAG_QINQ = 2,
+	TAG_VXLAN = 3,
+	TAG_MPLS = 4,
+};
+
+enum role {
+	ROLE_WIRE = 0,
+	ROLE_NAMESPACE = 1,
+	ROLE_UNCLAIMED = 2,
+};
+
+enum rule_proto {
+	RULE_PROTO_ANY = 0,
+	RULE_PROTO_TCP = 6,
+	RULE_PROTO_UDP = 17,
+	RULE_PROTO_ICMP = 1,
+};
+
+/* A left-aligned 128-bit address in host order. */
+struct addr {
+	__u64 hi;
+	__u64 lo;
+};
+
+/* A run of entries in another table. */
+struct span {
+	__u32 first;
+	__u32 count;
+};
+
+/* Slot 0: the generation that packets read; one write flips it. */
+struct control {
+	__u32 generation;
+	__u32 pad;
+};
+
+/* A packet's port and tag, in one generation. */
+struct classify_key {
+	__u32 ifindex;
+	__u16 generation;
+	__u16 kind; /* enum tag_kind; TAG_ANY: whatever nobody claims on the port */
+	__u32 outer;
+	__u32 inner;
+};
+
+/* Whose packet it is. */
+struct classified {
+	__u32 vpc;
+	__u32 attachment;
+	__u32 role; /* enum role */
+};
+
+/* The root of a VPC's tables, once for each generation. Tries: index by family (0 IPv4, 1 IPv6). */
+struct vpc {
+	__u32 exposures[2]; /* trie: destination to its first candidate */
+	__u32 routes[2]; /* trie: private address to route */
+	struct span own[2]; /* ranges: the gateway's addresses in this VPC */
+	__u64 seed; /* stable id, for rendezvous hashing */
+};
+
+/* A path-compressed trie node of stride 8. Outside of prefix/mask the answer is `miss`. */
+struct node {
+	struct addr prefix;
+	struct addr mask;
+	__u32 shift; /* of the byte branched on, in its 64-bit word */
+	__u32 low; /* 1: that byte is in the low word */
+	__u32 miss;
+	__u32 pad;
+	__u32 child[256]; /* a value, or TRIE_NODE | node */
+};
+
+/* One offer of a destination; those of one destination stand together, the last has CANDIDATE_LAST. */
+struct candidate {
+	struct addr delta; /* public to private */
+	__u64 id; /* stable id of the peering */
+	__u32 vpc; /* that offers it */
+	__u32 here; /* side of the sending VPC */
+	__u32 there; /* side of the offering VPC */
+	__u32 metric;
+	__u16 length;
+	__u8 kind; /* enum path_kind */
+	__u8 flags;
+	__u32 pad;
+};
+
+/* One side of a peering: source ranges by family, and rules. */
+struct side {
+	struct span ranges[2];
+	struct span rules;
+	__u8 nat; /* enum nat */
+	__u8 flags;
+	__u16 pad;
+	__u32 peering; /* number of the peering, for events and records */
+};
+
+/* Addresses first..last, and what leads to the other space. */
+struct range {
+	struct addr first;
+	struct addr last;
+	struct addr delta;
+};
+
+/* One way to match. Ports are inclusive; for ICMP type and code. src and dst by family. */
+struct rule {
+	struct span src[2];
+	struct span dst[2];
+	__u16 sport_first;
+	__u16 sport_last;
+	__u16 dport_first;
+	__u16 dport_last;
+	__u8 proto; /* enum rule_proto */
+	__u8 flags;
+	__u16 pad;
+};
+
+/* A route of a VPC and its equal next hops. */
+struct route {
+	__u32 metric;
+	__u16 length;
+	__u16 local;
+	struct span hops;
+};
+
+/* A next hop: a router on an attachment, or (on-link) the destination itself. */
+struct hop {
+	struct addr gateway;
+	__u64 id; /* stable id, for rendezvous hashing */
+	__u32 attachment;
+	__u32 onlink;
+};
+
+/* How packets leave toward one VPC on one port. */
+struct attachment {
+	struct addr icmp_source[2];
+	__u32 link; /* stable number of the attachment, in neighbour keys and events */
+	__u32 ifindex; /* 0: no such port on this node */
+	__u32 namespace_ifindex; /* gateway end of the veth to the VPC's namespace */
+	__u32 mtu;
+	__u32 port; /* slot of the port in the devmap */
+	__u32 namespace_port;
+	__u8 mac[6];
+	__u8 flags;
+	__u8 kind; /* enum tag_kind */
+	__u32 outer;
+	__u32 inner;
+};
+
+/* A next hop's address on a link. */
+struct neighbour_key {
+	struct addr address;
+	__u32 link;
+	__u32 family;
+};
+
+/* Its MAC address. */
+struct neighbour {
+	__u8 mac[6];
+	__u16 pad;
+};
+
+/* What became of the last packet; written only where the object was loaded with `record`. */
+struct trace_record {
+	__u32 verdict;
+	__u32 ifindex; /* that it left on */
+	__u32 peering; /* number of the peering plus one; 0: none was chosen */
+	__u32 answered; /* 1: the gateway answered with ICMP */
+};

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * One source for two hooks: everything that differs between XDP and TC. `hook` is a constant at every
+ * call, so what does not apply is gone after inlining.
+ */
+#pragma once
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+enum hook { XDP, TC };
+
+#define ETH_LEN 14
+
+static __always_inline void *packet_start(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return (void *)(long)((struct xdp_md *)ctx)->data;
+	return (void *)(long)((struct __sk_buff *)ctx)->data;
+}
+
+static __always_inline void *packet_end(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return (void *)(long)((struct xdp_md *)ctx)->data_end;
+	return (void *)(long)((struct __sk_buff *)ctx)->data_end;
+}
+
+/* Bytes of the whole frame, also of what is not in the first buffer. */
+static __always_inline __u32 packet_length(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return bpf_xdp_get_buff_len(ctx);
+	return ((struct __sk_buff *)ctx)->len;
+}
+
+static __always_inline __u32 packet_ifindex(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return ((struct xdp_md *)ctx)->ingress_ifindex;
+	return ((struct __sk_buff *)ctx)->ingress_ifindex;
+}
+
+/* Bytes of payload in each segment that this packet will become, 0 where it is one already. */
+static __always_inline __u32 packet_segment(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return 0;
+	return ((struct __sk_buff *)ctx)->gso_size;
+}
+
+/* A VLAN tag that the kernel has taken out of the frame: 1 << 16 | id, or 0. */
+static __always_inline __u32 packet_vlan(void *ctx, const enum hook hook)
+{
+	struct __sk_buff *skb = ctx;
+
+	if (hook == XDP || !skb->vlan_present)
+		return 0;
+	return 1u << 16 | (skb->vlan_tci & 0xfff);
+}
+
+/* Make up to `length` bytes readable at once; true if there are more than before. */
+static __always_inline bool packet_pull(void *ctx, const enum hook hook, __u32 length)
+{
+	struct __sk_buff *skb = ctx;
+
+	if (hook == XDP || packet_end(ctx, hook) - packet_start(ctx, hook) >= skb->len)
+		return false;
+	return bpf_skb_pull_data(skb, skb->len < length ? skb->len : length) == 0;
+}
+
+/* Insert `room` bytes behind the Ethernet header after cutting the frame to `length` bytes. */
+static __always_inline int packet_reshape(void *ctx, const enum hook hook, __u32 length, __u32 room)
+{
+	struct __sk_buff *skb = ctx;
+
+	if (hook == XDP) {
+		if (bpf_xdp_adjust_tail(ctx, (int)length - (int)packet_length(ctx, hook)))
+			return -1;
+		return bpf_xdp_adjust_head(ctx, -(int)room);
+	}
+	if (bpf_skb_change_tail(skb, length, 0) || bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, 0))
+		return -1;
+	return bpf_skb_pull_data(skb, skb->len);
+}

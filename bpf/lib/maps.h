@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The tables. Entries are never changed under a packet: new ones are written beside the old, and the
+ * generation in `control` flips. Only neighbours and counters change in place.
+ */
+#pragma once
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "generated/tables.h"
+
+#define TABLE(table, record, entries)                      \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_ARRAY);          \
+		__uint(map_flags, BPF_F_MMAPABLE);         \
+		__type(key, __u32);                        \
+		__type(value, struct record);              \
+		__uint(max_entries, entries);              \
+	} table SEC(".maps");                              \
+	static __always_inline struct record *record##_at(__u32 slot) \
+	{                                                  \
+		return bpf_map_lookup_elem(&table, &slot); \
+	}
+
+/* Sizes are set at load. */
+TABLE(controls, control, 1)
+TABLE(vpcs, vpc, 2)
+TABLE(nodes, node, 1)
+TABLE(candidates, candidate, 1)
+TABLE(sides, side, 1)
+TABLE(ranges, range, 1)
+TABLE(rules, rule, 1)
+TABLE(routes, route, 1)
+TABLE(hops, hop, 1)
+TABLE(attachments, attachment, 1)
+TABLE(traces, trace_record, 1)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct classify_key);
+	__type(value, struct classified);
+	__uint(max_entries, 1);
+} classes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct neighbour_key);
+	__type(value, struct neighbour);
+	__uint(max_entries, 1);
+} neighbours SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, VERDICT_COUNT);
+} counters SEC(".maps");
+
+/* Next hops that packets wanted and nobody knew the MAC of: struct neighbour_key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} wanted SEC(".maps");
+
+/* When the next ICMP answer may leave, in ns; per CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} answer_times SEC(".maps");
+
+/* Set at load. */
+const volatile __u32 vpc_capacity = 1; /* slots of one generation in `vpcs` */
+const volatile __u32 icmp_rate = 100; /* answers a second and CPU; 0: all */
+const volatile __u8 recording = 0; /* write every packet's end to `traces` */

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* parse: what the frame holds. One parser for both families, and for the packet inside an ICMP error. */
+#pragma once
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "lib/address.h"
+#include "lib/context.h"
+
+enum {
+	FRAGMENT = 1,
+	LATER = 2, /* a fragment with an offset: no ports, no transport checksum */
+	DONT_FRAGMENT = 4,
+	STARTS = 8, /* begins a conversation: SYN, UDP, echo request, other protocols */
+	ICMP = 16,
+	ICMP_ERROR = 32,
+	DISCOVERY = 64, /* ICMPv6 133-137 */
+};
+
+/* Of both families. */
+struct icmp {
+	__u8 type, code;
+	__u16 checksum;
+	__be32 word;
+};
+
+#define ICMP4_ECHO_REQUEST 8
+#define ICMP6_ECHO_REQUEST 128
+#define ICMP6_FIRST_QUERY 128
+
+#define MAX_EXTENSIONS 6
+#define MAX_OFFSET 0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
+
+/* One IP packet. Offsets count from the start of the frame. For ICMP the ports are type and code. */
+struct ip {
+	struct addr src, dst;
+	__u32 length; /* bytes, header included */
+	__u32 left; /* bytes that are there behind the headers read so far */
+	__u16 l3, l4;
+	__u16 csum; /* of the transport; 0: none to update */
+	__u16 sport, dport;
+	__u8 family, proto, ttl, flags;
+};
+
+static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
+{
+	void *at = start + (ip->l4 & 0x7fff);
+	__u32 left = ip->left;
+	bool icmp = ip->proto == (ip->family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	__u32 least = ip->proto == IPPROTO_TCP && !quoted ? 20 : 8;
+
+	if (ip->flags & LATER) {
+		if (ip->proto != IPPROTO_TCP && !icmp)
+			ip->flags |= STARTS;
+		if (icmp)
+			ip->flags |= ICMP;
+		return 0;
+	}
+	if (ip->proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = at;
+
+		if (left < least || at + 8 > end)
+			return V_MALFORMED;
+		ip->sport = bpf_ntohs(tcp->source);
+		ip->dport = bpf_ntohs(tcp->dest);
+		if (left >= 18)
+			ip->csum = ip->l4 + 16;
+		if (at + 20 <= end && tcp->syn && !tcp->ack)
+			ip->flags |= STARTS;
+		return !quoted && at + 20 > end ? V_MALFORMED : 0;
+	}
+	if (ip->proto == IPPROTO_UDP) {
+		struct udphdr *udp = at;
+
+		if (left < least || at + 8 > end)
+			return V_MALFORMED;
+		ip->sport = bpf_ntohs(udp->source);
+		ip->dport = bpf_ntohs(udp->dest);
+		ip->csum = ip->l4 + 6;
+		ip->flags |= STARTS;
+		return 0;
+	}
+	if (icmp) {
+		struct icmp *message = at;
+		__u8 type;
+
+		if (left < least || at + 8 > end)
+			return V_MALFORMED;
+		type = message->type;
+		ip->sport = type;
+		ip->dport = message->code;
+		ip->flags |= ICMP;
+		if (ip->family == IPV4) {
+			if (type == ICMP4_ECHO_REQUEST)
+				ip->flags |= STARTS;
+			if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12)
+				ip->flags |= ICMP_ERROR;
+			return 0;
+		}
+		ip->csum = ip->l4 + 2;
+		if (type == ICMP6_ECHO_REQUEST)
+			ip->flags |= STARTS;
+		if (type < ICMP6_FIRST_QUERY)
+			ip->flags |= ICMP_ERROR;
+		if (type >= 133 && type <= 137)
+			ip->flags |= DISCOVERY;
+		return 0;
+	}
+	ip->flags |= STARTS;
+	if ((ip->proto == IPPROTO_UDPLITE || ip->proto == IPPROTO_DCCP) && left >= 8)
+		ip->csum = ip->l4 + 6;
+	return 0;
+}
+
+static __always_inline int parse_ipv4(void *start, void *end, __u32 room, struct ip *ip, bool quoted)
+{
+	struct iphdr *header = start + (ip->l3 & 0x7fff);
+	__u32 size;
+
+	if ((void *)(header + 1) > end || room < sizeof(*header))
+		return V_MALFORMED;
+	size = header->ihl * 4;
+	ip->length = bpf_ntohs(header->tot_len);
+	if (header->version != 4 || size < sizeof(*header) || size > room || ip->length < size)
+		return V_MALFORMED;
+	if (ip->length > room && !quoted)
+		return V_MALFORMED;
+	ip->left = (ip->length < room ? ip->length : room) - size;
+	ip->src = (struct addr){ .hi = (__u64)bpf_ntohl(header->saddr) << 32 };
+	ip->dst = (struct addr){ .hi = (__u64)bpf_ntohl(header->daddr) << 32 };
+	ip->proto = header->protocol;
+	ip->ttl = header->ttl;
+	ip->l4 = ip->l3 + size;
+	if (header->frag_off & bpf_htons(0x3fff))
+		ip->flags |= FRAGMENT;
+	if (header->frag_off & bpf_htons(0x1fff))
+		ip->flags |= LATER;
+	if (header->frag_off & bpf_htons(0x4000))
+		ip->flags |= DONT_FRAGMENT;
+	return 0;
+}
+
+static __always_inline int parse_ipv6(void *start, void *end, __u32 room, struct ip *ip, bool quoted)
+{
+	struct ipv6hdr *header = start + (ip->l3 & 0x7fff);
+	__u64 *words = (void *)&header->saddr;
+
+	if ((void *)(header + 1) > end || room < sizeof(*header) || header->version != 6)
+		return V_MALFORMED;
+	ip->length = sizeof(*header) + bpf_ntohs(header->payload_len);
+	if (ip->length > room && !quoted)
+		return V_MALFORMED;
+	ip->left = (ip->length < room ? ip->length : room) - sizeof(*header);
+	ip->src = (struct addr){ .hi = bpf_be64_to_cpu(words[0]), .lo = bpf_be64_to_cpu(words[1]) };
+	ip->dst = (struct addr){ .hi = bpf_be64_to_cpu(words[2]), .lo = bpf_be64_to_cpu(words[3]) };
+	ip->proto = header->nexthdr;
+	ip->ttl = header->hop_limit;
+	ip->flags |= DONT_FRAGMENT;
+	ip->l4 = ip->l3 + sizeof(*header);
+	return 0;
+}
+
+static __always_inline bool is_extension(__u8 proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT || proto == IPPROTO_AH ||
+	       proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
+}
+
+/* Step over the extension header at `ip->l4`; 0 or V_MALFORMED. */
+static __always_inline int step_extension(void *start, void *end, struct ip *ip)
+{
+	__u8 *header = start + (ip->l4 & 0x7fff);
+	__u32 size = 8;
+
+	if (ip->left < 8 || (void *)header + 8 > end)
+		return V_MALFORMED;
+	if (ip->proto == IPPROTO_AH)
+		size = (header[1] + 2) * 4;
+	else if (ip->proto != IPPROTO_FRAGMENT)
+		size = (header[1] + 1) * 8;
+	else if (header[2] || header[3] & 0xf9)
+		ip->flags |= header[2] || header[3] & 0xf8 ? FRAGMENT | LATER : FRAGMENT;
+	if (size > ip->left)
+		return V_MALFORMED;
+	ip->proto = header[0];
+	ip->left -= size;
+	ip->l4 += size;
+	return 0;
+}
+
+/* Global functions are verified once each, whatever is known at their callers. */
+__noinline int step_extension_xdp(struct xdp_md *ctx, struct ip *ip)
+{
+	return ip ? step_extension(packet_start(ctx, XDP), packet_end(ctx, XDP), ip) : V_INTERNAL;
+}
+
+__noinline int step_extension_tc(struct __sk_buff *ctx, struct ip *ip)
+{
+	return ip ? step_extension(packet_start(ctx, TC), packet_end(ctx, TC), ip) : V_INTERNAL;
+}
+
+static __always_inline int parse_ip(void *ctx, const enum hook hook, struct ip *ip, __u32 room, bool quoted)
+{
+	void *start = packet_start(ctx, hook), *end = packet_end(ctx, hook);
+	int verdict;
+
+	if (ip->family == IPV4)
+		return parse_ipv4(start, end, room, ip, quoted) ?: parse_transport(start, end, ip, quoted);
+	verdict = parse_ipv6(start, end, room, ip, quoted);
+	if (verdict)
+		return verdict;
+	for (int i = 0; is_extension(ip->proto) && !(ip->flags & LATER); i++) {
+		if (i == MAX_EXTENSIONS)
+			return V_IPV6_EXT;
+		verdict = hook == XDP ? step_extension_xdp(ctx, ip) : step_extension_tc(ctx, ip);
+		if (verdict)
+			return verdict;
+	}
+	return parse_transport(start, end, ip, quoted);
+}
+
+/*
+ * The IP packet of `ip->family` at `ip->l3`, of which `room` bytes are there; 0, or the verdict that ends it. A quoted
+ * packet may be longer than what is there, and needs 8 bytes of transport.
+ */
+__noinline int parse_ip_xdp(struct xdp_md *ctx, struct ip *ip, __u32 room, __u32 quoted)
+{
+	return ip ? parse_ip(ctx, XDP, ip, room, quoted) : V_INTERNAL;
+}
+
+__noinline int parse_ip_tc(struct __sk_buff *ctx, struct ip *ip, __u32 room, __u32 quoted)
+{
+	return ip ? parse_ip(ctx, TC, ip, room, quoted) : V_INTERNAL;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * path: which peering carries the packet, in two steps. (1) The exposures of the sending VPC give the candidates. (2) Each
+ * candidate's translated destination is looked up in the routes of the VPC that offers it. Longest prefix,
+ * lowest metric, then rendezvous hash.
+ */
+#pragma once
+#include "lib/address.h"
+#include "lib/maps.h"
+#include "lib/share.h"
+
+#define TRIE_DEPTH 17
+#define MAX_CANDIDATES 65536
+#define MAX_HOPS 64
+
+/* What path and share look at: for an ICMP error the mirror of the packet inside. */
+struct key {
+	struct addr src, dst;
+	__u32 family;
+	__u32 ports;
+};
+
+/* The path so far. `at` and `route` are slots; the rank of the best is (length, metric, weight). */
+struct path {
+	__u32 at, route;
+	__u32 length, metric;
+	__u64 weight;
+	__u32 found, weighed;
+};
+
+/* The value of the longest prefix that holds the address, 0 if there is none. Verified once, on its own. */
+__noinline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
+{
+	for (int depth = 0; depth < TRIE_DEPTH; depth++) {
+		struct node *node;
+
+		if (!(at & TRIE_NODE))
+			return at;
+		node = node_at(at & ~TRIE_NODE);
+		if (!node)
+			return 0;
+		if (((hi ^ node->prefix.hi) & node->mask.hi) | ((lo ^ node->prefix.lo) & node->mask.lo))
+			return node->miss;
+		at = node->child[((node->low ? lo : hi) >> (node->shift & 63)) & 255];
+	}
+	return 0;
+}
+
+static __always_inline __u64 weigh_key(__u64 seed, const struct key *key)
+{
+	__u64 value = weigh(weigh(seed, key->src.hi), key->src.lo);
+
+	return weigh(weigh(value, key->dst.hi), key->dst.lo);
+}
+
+/* Is this candidate better than the best so far? */
+static __always_inline void consider(struct path *best, const struct key *key, __u64 seed, __u32 generation,
+				     struct candidate *candidate, __u32 at)
+{
+	__u32 length = candidate->length, metric = candidate->metric, slot = 0;
+	__u64 weight;
+
+	if (candidate->kind != PATH_STATEFUL) {
+		struct addr to = addr_sum(key->dst, candidate->delta);
+		struct vpc *owner = vpc_at(generation * vpc_capacity + candidate->vpc);
+		struct route *route;
+
+		if (!owner)
+			return;
+		slot = trie_lookup(owner->routes[key->family & 1], to.hi, to.lo);
+		if (!slot)
+			return;
+		route = route_at(slot);
+		if (!route)
+			return;
+		if (candidate->kind == PATH_PLAIN && route->length > length)
+			length = route->length;
+		metric += route->metric;
+		if (metric < route->metric)
+			metric = ~0u;
+	}
+	if (best->found) {
+		struct candidate *other;
+
+		if (length < best->length || (length == best->length && metric > best->metric))
+			return;
+		if (length == best->length && metric == best->metric) {
+			if (!best->weighed) {
+				other = candidate_at(best->at);
+				best->weight = other ? weigh(weigh_key(seed, key), other->id) : 0;
+			}
+			best->weighed = 1;
+			weight = weigh(weigh_key(seed, key), candidate->id);
+			if (weight <= best->weight)
+				return;
+			*best = (struct path){ at, slot, length, metric, weight, 1, 1 };
+			return;
+		}
+	}
+	*best = (struct path){ at, slot, length, metric, 0, 1, 0 };
+}
+
+struct more_candidates {
+	struct path *best;
+	const struct key *key;
+	__u64 seed;
+	__u32 generation, first;
+};
+
+static long consider_next(__u64 index, struct more_candidates *more)
+{
+	__u32 at = more->first + index;
+	struct candidate *candidate = candidate_at(at);
+
+	if (!candidate)
+		return 1;
+	consider(more->best, more->key, more->seed, more->generation, candidate, at);
+	return candidate->flags & CANDIDATE_LAST;
+}
+
+/* 0 and the path, or the verdict. Verified once, on its own. */
+__noinline int find_path(__u32 vpc_slot, __u32 generation, const struct key *key, struct path *best)
+{
+	struct vpc *vpc = vpc_at(vpc_slot);
+	struct candidate *first;
+	struct route *route;
+	__u32 at;
+
+	if (!vpc || !key || !best)
+		return V_INTERNAL;
+	at = trie_lookup(vpc->exposures[key->family & 1], key->dst.hi, key->dst.lo);
+	if (!at)
+		return V_NO_PEERING;
+	first = candidate_at(at);
+	if (!first)
+		return V_INTERNAL;
+	if (first->kind == PATH_HOLE)
+		return V_NAT_HOLE;
+	if (first->kind == PATH_SAME_VPC)
+		return V_SAME_VPC;
+	best->found = 0;
+	best->route = 0;
+	consider(best, key, vpc->seed, generation, first, at);
+	if (!(first->flags & CANDIDATE_LAST)) {
+		struct more_candidates more = { best, key, vpc->seed, generation, at + 1 };
+
+		bpf_loop(MAX_CANDIDATES, consider_next, &more, 0);
+	}
+	if (!best->found)
+		return V_NO_ROUTE;
+	if (!best->route)
+		return 0;
+	route = route_at(best->route);
+	if (!route)
+		return V_INTERNAL;
+	return route->local ? V_GATEWAY_ADDRESS : 0;
+}
+
+/* Among the equal next hops of a route: the slot of the one for this conversation. */
+__noinline __u32 share_hop(__u32 route_slot, __u64 seed, const struct key *key)
+{
+	struct route *route = route_at(route_slot);
+	__u64 best = 0, prefix;
+	__u32 chosen, count;
+
+	if (!route || !key)
+		return ~0u;
+	chosen = route->hops.first;
+	count = route->hops.count;
+	if (count == 1)
+		return chosen;
+	prefix = weigh(weigh_key(seed, key), key->ports);
+	for (__u32 i = 0; i < MAX_HOPS && i < count; i++) {
+		struct hop *hop = hop_at(route->hops.first + i);
+		__u64 weight;
+
+		if (!hop)
+			break;
+		weight = weigh(prefix, hop->id);
+		if (i == 0 || weight > best) {
+			best = weight;
+			chosen = route->hops.first + i;
+		}
+	}
+	return chosen;
+}

@@ -1,0 +1,44 @@
+"""The Gateway: what one node is told about itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from isthmus.api.fields import Address, AddressV4, Asn, Interface, Shape
+from isthmus.api.metadata import ApiObject
+
+_LATER: dict[str, Any] = {"x-carried": False}
+
+
+class Vtep(Shape):
+    """The node's own VXLAN tunnel end."""
+
+    address: Address = Field(description="Its address.")
+    interface: Interface = Field(description="The port toward the underlay.")
+
+
+class Port(Shape):
+    """Settings of one port."""
+
+    hook: Literal["auto", "xdp", "tc"] = Field("auto", description="Where packets are taken from the kernel.")
+    unclaimed: Literal["drop", "pass"] = Field("drop", description="What becomes of tags that no attachment claims.")
+
+
+class GatewaySpec(Shape):
+    """What the node is told."""
+
+    asn: Asn | None = Field(None, description="Its AS.")
+    router_id: AddressV4 | None = Field(None, alias="routerID", description="Its BGP identifier.")
+    vtep: Vtep | None = Field(None, description="Its VXLAN tunnel end.")
+    ports: dict[Interface, Port] = Field({}, description="Settings by port.")
+    drain: bool | None = Field(None, description="Withdraw everything, and keep forwarding.", json_schema_extra=_LATER)
+    tables: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="Capacities: `flows` and so on.")
+
+
+class Gateway(ApiObject):
+    """One node."""
+
+    kind: Literal["Gateway"]
+    spec: GatewaySpec

@@ -1,0 +1,115 @@
+"""Where in its file a part of a document stands. Found by reading the document once more, when first asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import yaml
+from yaml import CLoader, MappingNode, Node, ScalarNode, SequenceNode
+
+Path = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """Line and column, both from 1."""
+
+    line: int
+    column: int
+
+
+class Duplicate(NamedTuple):
+    """A key that its mapping (at ``path``) holds twice, and both places."""
+
+    path: Path
+    key: str
+    first: Place
+    second: Place
+
+
+class Outline:
+    """One document's text and, once asked, its tree of YAML nodes with their marks."""
+
+    __slots__ = ("_line", "_root", "_start", "_stop", "_text")
+
+    def __init__(self, text: str, start: int, stop: int, line: int) -> None:
+        """The document is ``text[start:stop]``; its first line is ``line`` (from 0) of the file."""
+        self._text, self._start, self._stop, self._line = text, start, stop, line
+        self._root: Node | None = None
+
+    def place(self, path: Path, key: bool = False) -> Place:
+        """Where the value at ``path`` stands (with ``key``: the key), or the nearest part above that exists."""
+        node = self._tree()
+        mark = node.start_mark
+        for step in path:
+            found = _child(node, step)
+            if found is None:
+                break
+            key_node, node = found
+            mark = key_node.start_mark if key and key_node is not None else node.start_mark
+        return Place(self._line + mark.line + 1, mark.column + 1)
+
+    def exists(self, path: Path) -> int:
+        """How many leading steps of the path lead to something that stands there."""
+        node = self._tree()
+        for count, step in enumerate(path):
+            found = _child(node, step)
+            if found is None:
+                return count
+            node = found[1]
+        return len(path)
+
+    def duplicates(self) -> Iterator[Duplicate]:
+        """Every key that stands twice in one mapping, in the order of the second places."""
+        todo: list[tuple[Path, Node]] = [((), self._tree())]
+        visited: set[int] = set()
+        while todo:
+            path, node = todo.pop()
+            if id(node) in visited:
+                continue
+            visited.add(id(node))
+            if isinstance(node, SequenceNode):
+                todo += [((*path, index), child) for index, child in enumerate(node.value)]
+            elif isinstance(node, MappingNode):
+                yield from self._in_mapping(path, node)
+                todo += [((*path, str(key.value)), value) for key, value in node.value]
+
+    def _in_mapping(self, path: Path, node: MappingNode) -> Iterator[Duplicate]:
+        seen: dict[str, Node] = {}
+        for key, _ in node.value:
+            first = seen.setdefault(key.value, key)
+            if first is not key:
+                yield Duplicate(path, key.value, self._at(first), self._at(key))
+
+    def _at(self, node: Node) -> Place:
+        return Place(self._line + node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def _tree(self) -> Node:
+        if self._root is None:
+            root = yaml.compose(self._text[self._start : self._stop], Loader=CLoader)
+            assert root is not None, "only documents with content are kept"
+            self._root = root
+        return self._root
+
+
+def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
+    """The key's node (None in a list) and the value's; None if there is no such child."""
+    if isinstance(node, SequenceNode):
+        return (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
+    if not isinstance(node, MappingNode):
+        return None
+    last = None
+    for key, value in node.value:
+        if isinstance(key, ScalarNode) and key.value == step:
+            last = (key, value)
+    return last or _merged_child(node, step)
+
+
+def _merged_child(node: MappingNode, step: str | int) -> tuple[Node | None, Node] | None:
+    """The same from the mappings that a merge key (``<<``) names."""
+    for key, value in node.value:
+        if key.value == "<<":
+            for base in value.value if isinstance(value, SequenceNode) else [value]:
+                if isinstance(base, MappingNode) and (found := _child(base, step)) is not None:
+                    return found
+    return None

@@ -1,0 +1,177 @@
+"""Sends packets into a gateway and counts what comes out of it: all in the kernel, on one CPU.
+
+``bpf/bench.bpf.c`` writes each frame anew and sends it over a veth (XDP_TX of a live test run); an XDP program at the
+far end counts. In between only the subject works, so packets that arrived, by the time until the last one did, is its
+speed.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from contextlib import ExitStack
+from ipaddress import IPv4Network
+from socket import htons
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from isthmus.bench import BenchError
+from isthmus.bench.configuration import Conversation
+from isthmus.bench.subject import Arrival
+from isthmus.bench.topology import Port, Topology
+from isthmus.datapath.libbpf import BpfObject, attach_xdp, compiled, possible_cpus
+from isthmus.datapath.netns import inside
+
+FRAME_BYTES: Final = 64
+SENT_TTL: Final = 64
+
+_BATCH: Final = 64  # frames made at once: the ring of a veth holds 256
+_CLOCK_EVERY: Final = 64  # CLOCK_EVERY: the sink's time of arrival is that of a multiple of it
+_PORTS: Final = (40000, 9)
+_ETHERNET, _IPV4, _UDP = struct.Struct("!6s6sH"), struct.Struct("!BBHHHBBH4s4s"), struct.Struct("!HHHH")
+_UDP_BYTES: Final = FRAME_BYTES - _ETHERNET.size - _IPV4.size
+_DESTINATION: Final = struct.Struct("=4s4sHHI")  # struct destination
+_ARRIVALS: Final = struct.Struct("=4Q")  # struct arrivals
+_ZERO: Final = struct.pack("=I", 0)
+_PATIENCE: Final = 0.05  # seconds without an arrival after which the rest counts as lost
+
+
+class Burst(NamedTuple):
+    """What became of one burst."""
+
+    sent: int
+    arrived: int  # with the addresses that the subject had to give them
+    damaged: int  # of these, with a bad checksum or TTL; 0 unless verified
+    other: int  # anything else that reached the sink
+    seconds: float  # from the first packet made to the last one arrived
+
+    @property
+    def rate(self) -> float:
+        """Packets that arrived, a second; 0 where too few did to tell."""
+        return self.arrived / self.seconds if self.seconds else 0.0
+
+
+class Generator:
+    """The programs at both ends of one topology. A context manager that detaches them."""
+
+    def __init__(self, topology: Topology, conversations: list[Conversation], arrival: Arrival) -> None:
+        self._topology = topology
+        self._frame = template(topology.source_port, topology.input)
+        with ExitStack() as stack:
+            obj = stack.enter_context(BpfObject.open(compiled("bench")))
+            constants = {
+                "template": self._frame,
+                "destination_count": struct.pack("=I", len(conversations)),
+                "expected_ttl": bytes([arrival.ttl]),
+                **_expected("source", arrival.source),
+                **_expected("address", arrival.destination),
+            }
+            for name, value in constants.items():
+                obj.set_rodata(name, value)
+            obj.resize("destinations", len(conversations))
+            obj.load()
+            packed = [_destination(conversation) for conversation in conversations]
+            keys = struct.pack(f"={len(packed)}I", *range(len(packed)))
+            obj.map("destinations").update_batch(keys, b"".join(packed), len(packed))
+            self._arrived = obj.map("arrived")
+            self._started = memoryview(obj.map(".bss").mmap()).cast("Q")  # started_ns
+            self._generate, self._verify, self._sink = map(obj.program, ("generate", "verify", "sink"))
+            with inside(topology.sink):
+                self._link = stack.enter_context(attach_xdp(self._sink, topology.sink_port.ifindex))
+            self._undo = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach the sink and free the programs."""
+        self._undo.close()
+
+    def burst(self, packets: int) -> Burst:
+        """Send so many packets, up to a multiple of 64, as fast as this CPU can, and wait for them."""
+        packets = -(-packets // _CLOCK_EVERY) * _CLOCK_EVERY
+        context = struct.pack("=6I", 0, FRAME_BYTES, 0, self._topology.source_port.ifindex, 0, 0)  # struct xdp_md
+        self._clear()
+        with inside(self._topology.source):
+            self._generate.run_live(self._frame, context, repeat=packets, batch_size=_BATCH)
+        changed, now = time.perf_counter(), self._count()
+        while now[0] < packets and time.perf_counter() - changed < _PATIENCE:
+            earlier, now = now, self._count()
+            if now != earlier:
+                changed = time.perf_counter()
+        arrived, damaged, other, last = now
+        return Burst(packets, arrived, damaged, other, max(last - self._started[0], 0) * 1e-9)
+
+    def verify(self, packets: int) -> Burst:
+        """As ``burst``, with checksums and TTL looked at: for truth, not for speed."""
+        self._link.update(self._verify)
+        try:
+            return self.burst(packets)
+        finally:
+            self._link.update(self._sink)
+
+    def _clear(self) -> None:
+        self._started[0] = 0
+        self._arrived.update(_ZERO, bytes(_ARRIVALS.size * possible_cpus()))
+
+    def _count(self) -> tuple[int, int, int, int]:
+        """Sums over all CPUs, and the last time on any."""
+        cpus = [_ARRIVALS.unpack(value) for value in self._arrived.lookup_percpu(_ZERO)]
+        expected, damaged, other, last = zip(*cpus, strict=True)
+        return sum(expected), sum(damaged), sum(other), max(last)
+
+
+def require_delivery(name: str, burst: Burst) -> None:
+    """Raise ``BenchError`` unless every packet of a verified burst arrived whole and translated."""
+    if burst.arrived != burst.sent or burst.damaged:
+        raise BenchError(
+            f"{name} delivered {burst.arrived} of {burst.sent} packets as it should, {burst.damaged} of them damaged, "
+            f"and {burst.other} others: there is nothing to measure"
+        )
+
+
+def template(source: Port, gateway: Port) -> bytes:
+    """A frame of 64 bytes, its addresses and checksums zero."""
+    return b"".join(
+        (
+            _ETHERNET.pack(_mac(gateway), _mac(source), 0x0800),
+            _IPV4.pack(0x45, 0, FRAME_BYTES - _ETHERNET.size, 0, 0x4000, SENT_TTL, 17, 0, bytes(4), bytes(4)),
+            _UDP.pack(*_PORTS, _UDP_BYTES, 0),
+            bytes(_UDP_BYTES - _UDP.size),
+        )
+    )
+
+
+def checksums(conversation: Conversation) -> tuple[int, int]:
+    """(IPv4 header checksum, UDP checksum) of the template between these addresses, in host order (RFC 1071, RFC
+    768)."""
+    addresses = conversation.source.packed + conversation.dialled.packed
+    length = FRAME_BYTES - _ETHERNET.size
+    header = _IPV4.pack(0x45, 0, length, 0, 0x4000, SENT_TTL, 17, 0, addresses[:4], addresses[4:])
+    udp = addresses + struct.pack("!HH", 17, _UDP_BYTES) + _UDP.pack(*_PORTS, _UDP_BYTES, 0)
+    return _checksum(header), _checksum(udp) or 0xFFFF
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def _destination(conversation: Conversation) -> bytes:
+    ip, udp = checksums(conversation)
+    return _DESTINATION.pack(conversation.source.packed, conversation.dialled.packed, htons(ip), htons(udp), 0)
+
+
+def _expected(what: str, network: IPv4Network) -> dict[str, bytes]:
+    return {f"expected_{what}": network.network_address.packed, f"expected_{what}_mask": network.netmask.packed}
+
+
+def _mac(port: Port) -> bytes:
+    return bytes.fromhex(port.mac.replace(":", ""))

@@ -1,0 +1,155 @@
+"""Measures subjects against one another: many rounds, in each of them a short burst of every subject, medians over all.
+
+So whatever slows the machine for a while slows all of them alike, and a ratio stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from isthmus.bench.generator import Generator, require_delivery
+from isthmus.bench.machine import Neighbours, pinned
+from isthmus.bench.subject import Subject
+from isthmus.bench.throughput import Stream, TcpSubject
+from isthmus.bench.topology import Topology
+
+_KERNEL: Final = ("xdp-redirect", "kernel-forward", "kernel-nftables-nat")
+PACKET_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "static-1": _KERNEL,
+    "static-1000": (*_KERNEL, "static-1"),
+    "static-10000": (*_KERNEL, "static-1"),
+}
+TCP_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {"tcp-tc": ("kernel-forward",)}
+
+FOREIGN_LIMIT: Final = 0.1  # cores of others' work from which figures are doubtful
+LOSS_LIMIT: Final = 0.01  # share of packets lost from which a figure is doubtful
+
+_VERIFIED: Final = 20_000  # packets, each looked at, before a subject is measured
+_WARM_UP: Final = 100_000  # packets that tell how many make a burst
+_DIGITS: Final = 4
+
+Rates = Mapping[str, Sequence[float]]
+"""A rate for each round, by the name of the subject."""
+Say = Callable[[str], None]
+"""Takes a line of progress, or a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure: rounds, and seconds of one burst or stream in each."""
+
+    rounds: int
+    burst: float
+    tcp_rounds: int
+    stream: float
+
+
+FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=3, stream=3.0)
+QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison: medians over the rounds, and how far rounds lay apart."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: str
+    baseline_value: float
+    low: float
+    high: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as the baseline."""
+        return round(self.value / self.baseline_value, _DIGITS)
+
+    def as_json(self) -> dict[str, object]:
+        """Under the names that the command line promises."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "baseline": self.baseline,
+            "baselineValue": self.baseline_value,
+            "ratio": self.ratio,
+            "low": self.low,
+            "high": self.high,
+        }
+
+
+def rows(rates: Rates, comparisons: Mapping[str, tuple[str, ...]], unit: str, scale: float) -> list[Row]:
+    """Every comparison both of whose subjects were measured, in order; ``scale`` turns a rate into ``unit``."""
+
+    def of(name: str, pick: Callable[[Sequence[float]], float]) -> float:
+        return round(pick(rates[name]) / scale, _DIGITS)
+
+    return [
+        Row(name, of(name, median), unit, baseline, of(baseline, median), of(name, min), of(name, max))
+        for name, baselines in comparisons.items()
+        for baseline in baselines
+        if name in rates and baseline in rates
+    ]
+
+
+def packet_rates(subjects: Sequence[Subject], effort: Effort, cpu: int, say: Say, warn: Say) -> dict[str, list[float]]:
+    """Packets a second of each subject in each round, all on one CPU.
+
+    Raises ``BenchError`` where a subject can not be prepared, or does not deliver what it should."""
+    with ExitStack() as stack, pinned(cpu):
+        generators = {subject.name: _prepared(subject, stack, say) for subject in subjects}
+        packets = {name: _burst_size(generator, effort.burst) for name, generator in generators.items()}
+        rates: dict[str, list[float]] = {name: [] for name in generators}
+        sent, arrived, neighbours = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0), Neighbours(cpu)
+        for number in range(effort.rounds):
+            say(f"packets: round {number + 1} of {effort.rounds}")
+            for name in _rotated(list(generators), number):
+                with neighbours.watch():
+                    burst = generators[name].burst(packets[name])
+                rates[name].append(burst.rate)
+                sent[name] += burst.sent
+                arrived[name] += burst.arrived
+    for name, rate in rates.items():
+        lost = 1 - arrived[name] / sent[name]
+        if lost > LOSS_LIMIT:
+            warn(f"{name} lost {lost:.1%} of its packets: its {median(rate) / 1e6:.2f} Mpps are those that arrived")
+    if neighbours.cores > FOREIGN_LIMIT:
+        warn(f"the machine is busy: others used {neighbours.cores:.2f} cores meanwhile, so figures are doubtful")
+    return rates
+
+
+def tcp_rates(subjects: Sequence[TcpSubject], effort: Effort, cpu: int, say: Say) -> dict[str, list[float]]:
+    """Bits a second of one TCP stream through each subject, in each round. Raises ``BenchError`` as ``Stream`` does."""
+    with ExitStack() as stack:
+        streams = {subject.name: Stream(subject, stack) for subject in subjects}
+        rates: dict[str, list[float]] = {name: [] for name in streams}
+        for number in range(effort.tcp_rounds):
+            for name in _rotated(list(streams), number):
+                say(f"TCP: round {number + 1} of {effort.tcp_rounds}, {name}")
+                rates[name].append(streams[name].rate(effort.stream, cpu))
+    return rates
+
+
+def _prepared(subject: Subject, stack: ExitStack, say: Say) -> Generator:
+    say(f"packets: preparing {subject.name}")
+    topology = stack.enter_context(Topology(subject.name))
+    stack.callback(subject.close)
+    subject.prepare(topology)
+    generator = stack.enter_context(Generator(topology, subject.conversations, subject.arrival))
+    require_delivery(subject.name, generator.verify(_VERIFIED))
+    return generator
+
+
+def _burst_size(generator: Generator, seconds: float) -> int:
+    return max(round(generator.burst(_WARM_UP).rate * seconds), _WARM_UP // 10)
+
+
+def _rotated(names: list[str], by: int) -> list[str]:
+    """So that no subject always follows the same other, or always comes first."""
+    turn = by % len(names)
+    return names[turn:] + names[:turn]

@@ -1,0 +1,43 @@
+"""What the bench measures: anything that forwards between the two ports of a gateway's namespace."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from isthmus.bench.configuration import Conversation
+    from isthmus.bench.topology import Topology
+
+
+class Arrival(NamedTuple):
+    """How every packet must look behind the subject: networks of its addresses, and its TTL (64 when sent)."""
+
+    source: IPv4Network
+    destination: IPv4Network
+    ttl: int
+
+
+class Subject(Protocol):
+    """Forwards packets from ``topology.input`` to ``topology.output``.
+
+    ``prepare`` is called once, then bursts come, others' between them; ``close`` is called also after a failed
+    ``prepare``."""
+
+    @property
+    def name(self) -> str:
+        """As the bench's rows name it."""
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """What is to be sent through it."""
+
+    @property
+    def arrival(self) -> Arrival:
+        """What must come out."""
+
+    def prepare(self, topology: Topology) -> None:
+        """Make the gateway of this topology forward. Raises ``BenchError`` where it can not."""
+
+    def close(self) -> None:
+        """Let go of what ``prepare`` took, but for what ends with the namespaces."""

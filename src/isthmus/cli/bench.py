@@ -1,0 +1,81 @@
+"""``isthmus bench``."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from isthmus.bench import BenchError
+from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
+from isthmus.bench.machine import quietest_cpu
+from isthmus.bench.run import (
+    FULL,
+    PACKET_COMPARISONS,
+    QUICK,
+    TCP_COMPARISONS,
+    Effort,
+    Row,
+    packet_rates,
+    rows,
+    tcp_rates,
+)
+from isthmus.bench.throughput import KernelForwardTcp
+from isthmus.bench.topology import sweep
+from isthmus.cli.output import NO, Output, OutputOption, die, err, out, print_json
+
+
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds: seconds, and less exact.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """
+    How fast is it, beside the kernel's own path?
+
+    Packets of 64 bytes between network namespaces of this machine, on one core, to 4,000 destinations at random; then
+    one TCP stream. Needs root, and leaves nothing behind.
+    """
+    if os.geteuid() != 0:
+        die("bench makes network namespaces and loads programs into the kernel: it needs root")
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        answer = _measure(QUICK if quick else FULL)
+    except BenchError as error:
+        die(str(error), status=NO)
+    if output is Output.JSON:
+        print_json([row.as_json() for row in answer])
+    else:
+        out().print(_table(answer))
+
+
+def _measure(effort: Effort) -> list[Row]:
+    console = err()
+
+    def warn(line: str) -> None:
+        console.print(f"warning: {line}", style="yellow")
+
+    for name in sweep():
+        console.print(f"removed {name}, which an earlier bench left behind")
+    cpu = quietest_cpu()
+    packets = packet_rates([XdpRedirect(), KernelForward(), KernelNftablesNat()], effort, cpu, console.print, warn)
+    tcp = tcp_rates([KernelForwardTcp()], effort, cpu, console.print)
+    return [*rows(packets, PACKET_COMPARISONS, "Mpps", 1e6), *rows(tcp, TCP_COMPARISONS, "Gb/s", 1e9)]
+
+
+def _table(answer: list[Row]) -> Table:
+    table = Table("", "median", "rounds", "baseline", "its median", "ratio", box=None, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in answer:
+        spread = f"{row.low:.2f}–{row.high:.2f}"
+        value, baseline = f"{row.value:.2f} {row.unit}", f"{row.baseline_value:.2f} {row.unit}"
+        table.add_row(row.name, value, spread, row.baseline, baseline, f"{row.ratio:.2f}")
+    return table
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """On SIGTERM: end as an exit does, so that everything is taken down."""
+    sys.exit(128 + number)

@@ -1,0 +1,6 @@
+"""``isthmus schema``."""
+
+
+def schema() -> None:
+    """The JSON schema of the objects."""
+    raise SystemExit("not built yet")

@@ -1,0 +1,70 @@
+"""The compiler's one call: Model in, Tables out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from isthmus.compile import exposure, routes
+from isthmus.compile.rules import compile_rules
+from isthmus.compile.sides import Layout, lay_out
+from isthmus.model.types import Model, Peering
+from isthmus.model.types import Side as ModelSide
+from isthmus.model.types import Vpc as ModelVpc
+from isthmus.tables.address import FAMILIES, Family, step
+from isthmus.tables.entries import Candidate, Origin, PortPolicy, Side, SideKey, Tables, Vpc
+
+Offered = dict[str, dict[Family, list[tuple[int, int, Candidate]]]]
+
+
+def compile_tables(model: Model) -> Tables:
+    """The whole configuration as tables; pure, and sorted by name."""
+    sides: dict[SideKey, Side] = {}
+    offered: Offered = defaultdict(lambda: {4: [], 6: []})
+    of_vpc: dict[str, list[ModelSide]] = defaultdict(list)
+    for name in sorted(model.peerings):
+        _peering(model.peerings[name], sides, offered, of_vpc)
+    vpcs = {name: _vpc(model.vpcs[name], offered[name], of_vpc[name]) for name in sorted(model.vpcs)}
+    ports = {p.name: PortPolicy(p.hook, p.unclaimed) for p in sorted(model.gateway.ports)} if model.gateway else {}
+    return Tables(vpcs, dict(sorted(sides.items())), ports)
+
+
+def _peering(peering: Peering, sides: dict[SideKey, Side], offered: Offered, of_vpc: dict[str, list[ModelSide]]) -> None:
+    layouts = [lay_out(side) for side in peering.sides]
+    for index, side in enumerate(peering.sides):
+        other = peering.sides[1 - index]
+        of_vpc[side.vpc].append(side)
+        sides[SideKey(peering.name, side.vpc)] = _side(side, other, layouts[index])
+        for family, layout in layouts[index].items():
+            offered[other.vpc][family] += exposure.candidates(other, side, layout.offers)
+
+
+def _side(side: ModelSide, other: ModelSide, layouts: dict[Family, Layout]) -> Side:
+    return Side(
+        SideKey(side.peering, side.vpc),
+        side.nat,
+        {family: layout.private for family, layout in layouts.items()},
+        {family: layout.holes for family, layout in layouts.items()},
+        compile_rules(side),
+        side.ingress is None and other.ingress is not None,
+        Origin(f"Peering/{side.peering}", side.path),
+    )
+
+
+def _vpc(vpc: ModelVpc, offered: dict[Family, list[tuple[int, int, Candidate]]], sides: list[ModelSide]) -> Vpc:
+    table, assumed = routes.routes(vpc, sides)
+    name = f"VPC/{vpc.name}"
+    if vpc.defined:
+        owned = [(s.prefix, Origin(name, s.path)) for s in vpc.subnets]
+    else:
+        owned = [(r.to, Origin(name, r.path)) for r in vpc.routes]
+    exposures = {
+        family: exposure.sweep(
+            offered[family],
+            exposure.own_subnets(
+                (((p.first, p.last), origin) for p, origin in owned if p.family == family), yields=not vpc.defined
+            ),
+            step(family),
+        )
+        for family in FAMILIES
+    }
+    return Vpc(vpc.name, vpc.defined, assumed, routes.attachments(vpc), exposures, table, Origin(name))

@@ -1,0 +1,20 @@
+"""The packet path: BPF programs, their tables, their counters. The only package that knows libbpf.
+
+It takes ``isthmus.tables`` and nothing else of ours; what a peering is it never learns.
+"""
+
+from isthmus.datapath.gateway import Bindings, Capacity, Hook, Outcome, PacketPath, PortBinding, Wanted
+from isthmus.datapath.libbpf import BpfError
+from isthmus.datapath.store import TableFull
+
+__all__ = [
+    "Bindings",
+    "BpfError",
+    "Capacity",
+    "Hook",
+    "Outcome",
+    "PacketPath",
+    "PortBinding",
+    "TableFull",
+    "Wanted",
+]

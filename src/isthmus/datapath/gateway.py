@@ -1,0 +1,343 @@
+"""The packet path of one network namespace: loaded, attached, given tables, asked for counters.
+
+All calls are made inside the namespace that holds the ports, because the kernel resolves interface indices there.
+The programs live as long as the ``PacketPath``: links are file descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from isthmus.datapath.barrier import Barrier
+from isthmus.datapath.libbpf import (
+    BpfError,
+    BpfLink,
+    BpfMap,
+    BpfObject,
+    RingBuffer,
+    attach_tcx,
+    attach_xdp,
+    compiled,
+    struct_layout,
+    struct_size,
+)
+from isthmus.datapath.numbers import Names
+from isthmus.datapath.pack import Exit, Numbers, Packed, Packer
+from isthmus.datapath.store import Table
+from isthmus.tables.address import Family
+from isthmus.tables.entries import AttachmentKey, TagKind, Tables
+from isthmus.tables.layout import FLAGS, RECORDS, ROLES
+from isthmus.tables.verdicts import Verdict
+
+Hook = Literal["xdp", "generic", "tc"]
+_U32 = struct.Struct("<I")
+
+TABLES = {
+    "nodes": "node",
+    "candidates": "candidate",
+    "sides": "side",
+    "ranges": "range",
+    "rules": "rule",
+    "routes": "route",
+    "hops": "hop",
+    "attachments": "attachment",
+}
+"""Tables in the store, and the record each holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Entries of each table; memory is taken at load. The defaults hold 10,000 peerings and take about 100 MB."""
+
+    vpcs: int = 4096
+    nodes: int = 65536
+    candidates: int = 131072
+    sides: int = 65536
+    ranges: int = 131072
+    rules: int = 65536
+    routes: int = 131072
+    hops: int = 65536
+    attachments: int = 8192
+    classes: int = 16384
+    neighbours: int = 262144
+    ports: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PortBinding:
+    """A port as the kernel knows it; ``mac`` of 6 bytes, ``mtu`` in bytes of the IP packet."""
+
+    ifindex: int
+    mac: bytes
+    mtu: int
+    hook: Hook = "xdp"
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """The ports of this node by interface name, and for each attachment the gateway's end of its namespace's veth."""
+
+    ports: Mapping[str, PortBinding] = field(default_factory=dict)
+    namespaces: Mapping[AttachmentKey, PortBinding] = field(default_factory=dict)
+
+
+class Outcome(NamedTuple):
+    """What became of one packet under ``run``: ``frame`` as it left, on ``ifindex`` (0: nowhere)."""
+
+    verdict: Verdict
+    frame: bytes
+    ifindex: int
+    peering: str | None
+    answered: bool
+
+
+class Wanted(NamedTuple):
+    """A next hop that packets wanted and whose MAC address nobody knew."""
+
+    attachment: AttachmentKey
+    family: Family
+    address: int
+
+
+class PacketPath:
+    """The BPF programs and their tables. ``apply`` puts new tables beside the old ones and flips one word."""
+
+    def __init__(self, loaded: BpfObject, capacity: Capacity) -> None:
+        self._object = loaded
+        self._capacity = capacity
+        self._links: dict[int, BpfLink] = {}
+        self._vpcs = loaded.map("vpcs").mmap()
+        self._control = loaded.map("controls").mmap()
+        self._traces = loaded.map("traces").mmap()
+        self._generation = 0
+        self._keys: list[set[bytes]] = [set(), set()]
+        self._store = {name: self._table(name) for name in TABLES}
+        self._vpc_names = Names(capacity.vpcs)
+        self._peering_names = Names(1 << 31)
+        self._links_of = Names(1 << 31)
+        self._ports = Names(capacity.ports)
+        self._wanted: list[bytes] = []
+        self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
+        self._barrier = Barrier()
+
+    @classmethod
+    def load(cls, *, capacity: Capacity | None = None, record: bool = False, icmp_rate: int = 100) -> PacketPath:
+        """Load the programs. ``record``: note the end of every packet, for ``run``. ``icmp_rate``: answers a second and
+        CPU, 0 for all. Raises ``BpfError``, also where the C layouts differ from ours."""
+        room = capacity or Capacity()
+        loaded = BpfObject.open(compiled("gateway"))
+        try:
+            _check_layouts(loaded)
+            loaded.set_rodata("vpc_capacity", _U32.pack(room.vpcs))
+            loaded.set_rodata("icmp_rate", _U32.pack(icmp_rate))
+            loaded.set_rodata("recording", bytes([record]))
+            for item in fields(room):
+                entries = getattr(room, item.name)
+                loaded.resize(item.name, 2 * entries if item.name == "vpcs" else entries)
+            loaded.load()
+            return cls(loaded, room)
+        except BaseException:
+            loaded.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach from every port and free the tables."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        self._ring.close()
+        self._barrier.close()
+        self._object.close()
+
+    def attach(self, ifindex: int, hook: Hook) -> None:
+        """Judge what enters on a port: natively in the driver, by generic XDP, or at TC ingress."""
+        self.detach(ifindex)
+        if hook == "tc":
+            self._links[ifindex] = attach_tcx(self._object.program("gateway_tc"), ifindex)
+        else:
+            mode: Literal["native", "generic"] = "native" if hook == "xdp" else "generic"
+            self._links[ifindex] = attach_xdp(self._object.program("gateway_xdp"), ifindex, mode)
+
+    def detach(self, ifindex: int) -> None:
+        """Leave a port alone again."""
+        link = self._links.pop(ifindex, None)
+        if link is not None:
+            link.close()
+
+    def apply(self, tables: Tables, bindings: Bindings) -> None:
+        """Make these the tables. Packets see the old ones or the new ones, never a mixture; on an error the old ones."""
+        for table in self._store.values():
+            table.begin()
+        numbers = self._number(tables, bindings)
+        packed = Packer(self._store, numbers).pack(tables)
+        fresh = 1 - self._generation
+        self._write_vpcs(fresh, packed)
+        self._write_classes(fresh, tables, bindings, numbers, packed)
+        self._control[:4] = _U32.pack(fresh)
+        self._generation = fresh
+        self._barrier.wait()
+        self._clear_classes(1 - fresh)
+        for table in self._store.values():
+            table.release()
+        for names, kept in (
+            (self._vpc_names, numbers.vpcs),
+            (self._peering_names, numbers.peerings),
+            (self._links_of, numbers.exits),
+        ):
+            names.keep(kept)
+
+    def set_neighbor(self, key: AttachmentKey, family: Family, address: int, mac: bytes | None) -> None:
+        """The MAC address of a next hop (left-aligned address) on an attachment, or None: not known any more."""
+        link = self._links_of.number(key)
+        entry = RECORDS["neighbour_key"].pack(*_halves(address), link, int(family == 6))
+        neighbours = self._object.map("neighbours")
+        if mac is None:
+            neighbours.delete(entry)
+        else:
+            neighbours.update(entry, mac + bytes(2))
+
+    def counters(self) -> dict[Verdict, int]:
+        """Packets by verdict since the load, all CPUs together."""
+        found = self._object.map("counters")
+        return {
+            verdict: sum(int.from_bytes(each, "little") for each in found.lookup_percpu(_U32.pack(verdict)))
+            for verdict in Verdict
+        }
+
+    @property
+    def event_fd(self) -> int:
+        """Readable when ``poll`` has something."""
+        return self._ring.fd
+
+    def poll(self, timeout_ms: int = 0) -> list[Wanted]:
+        """Next hops to resolve, each once."""
+        self._ring.poll(timeout_ms)
+        raw, self._wanted[:] = dict.fromkeys(self._wanted), []
+        found = []
+        for entry in raw:
+            high, low, link, six = RECORDS["neighbour_key"].unpack(entry)
+            key = self._links_of.name(link)
+            if isinstance(key, AttachmentKey):
+                family: Family = 6 if six else 4
+                found.append(Wanted(key, family, high << 64 | low))
+        return found
+
+    def run(self, frame: bytes, ifindex: int, hook: Hook) -> Outcome:
+        """Judge one frame as if it had entered on ``ifindex``, by BPF_PROG_TEST_RUN; needs ``record`` at load."""
+        if hook == "tc":
+            result = self._object.program("gateway_tc").test_run(frame, ctx=_skb_context(ifindex))
+        else:
+            result = self._object.program("gateway_xdp").test_run(frame, ctx=_xdp_context(ifindex, len(frame)))
+        verdict, out, peering, answered = RECORDS["trace_record"].unpack(self._traces[:16])
+        name = self._peering_names.name(peering - 1) if peering else None
+        return Outcome(Verdict(verdict), result.data_out, out, str(name) if name else None, bool(answered))
+
+    def _table(self, name: str) -> Table:
+        return Table(name, RECORDS[TABLES[name]], getattr(self._capacity, name), self._object.map(name).mmap())
+
+    def _number(self, tables: Tables, bindings: Bindings) -> Numbers:
+        exits = {
+            attachment.key: self._exit(attachment.key, bindings)
+            for vpc in tables.vpcs.values()
+            for attachment in vpc.attachments
+        }
+        return Numbers(
+            {name: self._vpc_names.number(name) for name in tables.vpcs},
+            {key.peering: self._peering_names.number(key.peering) for key in tables.sides},
+            exits,
+        )
+
+    def _exit(self, key: AttachmentKey, bindings: Bindings) -> Exit:
+        port, namespace = bindings.ports.get(key.interface), bindings.namespaces.get(key)
+        return Exit(
+            self._links_of.number(key),
+            port.ifindex if port else 0,
+            self._port(port.ifindex) if port else 0,
+            port.mac if port else bytes(6),
+            port.mtu if port else 0,
+            namespace.ifindex if namespace else 0,
+            self._port(namespace.ifindex) if namespace else 0,
+        )
+
+    def _port(self, ifindex: int) -> int:
+        slot = self._ports.number(ifindex)
+        self._object.map("ports").update(_U32.pack(slot), _U32.pack(ifindex))
+        return slot
+
+    def _write_vpcs(self, generation: int, packed: Packed) -> None:
+        size = RECORDS["vpc"].size
+        base = generation * self._capacity.vpcs
+        self._vpcs[base * size : (base + self._capacity.vpcs) * size] = bytes(size * self._capacity.vpcs)
+        for number, record in packed.vpcs.items():
+            at = (base + number) * size
+            self._vpcs[at : at + size] = record
+
+    def _write_classes(
+        self, generation: int, tables: Tables, bindings: Bindings, numbers: Numbers, packed: Packed
+    ) -> None:
+        for name, vpc in tables.vpcs.items():
+            for attachment in vpc.attachments:
+                key, slot = attachment.key, packed.attachments[attachment.key]
+                leave = numbers.exits[key]
+                tag = key.tag
+                if leave.ifindex:
+                    self._claim(generation, leave.ifindex, tag, numbers.vpcs[name], slot, ROLES["WIRE"])
+                if leave.namespace_ifindex:
+                    self._claim(
+                        generation, leave.namespace_ifindex, (0, 0, 0), numbers.vpcs[name], slot, ROLES["NAMESPACE"]
+                    )
+        for interface, policy in tables.ports.items():
+            port = bindings.ports.get(interface)
+            if port and policy.unclaimed == "pass":
+                self._claim(generation, port.ifindex, (FLAGS["TAG_ANY"], 0, 0), 0, 0, ROLES["UNCLAIMED"])
+
+    def _claim(
+        self, generation: int, ifindex: int, tag: tuple[TagKind | int, int, int], vpc: int, attachment: int, role: int
+    ) -> None:
+        key = RECORDS["classify_key"].pack(ifindex, generation, *tag)
+        self._object.map("classes").update(key, RECORDS["classified"].pack(vpc, attachment, role))
+        self._keys[generation].add(key)
+
+    def _clear_classes(self, generation: int) -> None:
+        classes: BpfMap = self._object.map("classes")
+        for key in self._keys[generation]:
+            classes.delete(key)
+        self._keys[generation] = set()
+
+
+def _check_layouts(loaded: BpfObject) -> None:
+    for record in RECORDS.values():
+        theirs, size = struct_layout(loaded, record.name), struct_size(loaded, record.name)
+        if theirs != record.layout or size != record.size:
+            raise BpfError(
+                errno.EINVAL, f"struct {record.name} in the BPF object is not that of isthmus.tables: run scripts/setup"
+            )
+
+
+def _halves(address: int) -> tuple[int, int]:
+    return address >> 64, address & ((1 << 64) - 1)
+
+
+def _xdp_context(ifindex: int, length: int) -> bytes:
+    """struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex."""
+    return struct.pack("<6I", 0, length, 0, ifindex, 0, 0)
+
+
+def _skb_context(ifindex: int) -> bytes:
+    """struct __sk_buff as far as ifindex: it is the device that the packet is taken to have entered on."""
+    head = [0] * 11
+    head[9], head[10] = ifindex, ifindex
+    return struct.pack("<11I", *head) + bytes(192 - 44)

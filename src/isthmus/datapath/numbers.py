@@ -1,0 +1,37 @@
+"""Small stable numbers for names: given once, kept while the name is in use, reused after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+
+
+class Names:
+    """Numbers from 0 up to ``capacity``, the lowest free one first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._numbers: dict[Hashable, int] = {}
+        self._names: dict[int, Hashable] = {}
+        self._free: list[int] = []
+
+    def number(self, name: Hashable) -> int:
+        """The number of a name, a new one if it has none yet."""
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._free.pop() if self._free else len(self._numbers)
+            if found >= self._capacity:
+                raise ValueError(f"no number left for {name}: {self._capacity} are in use")
+            self._numbers[name] = found
+            self._names[found] = name
+        return found
+
+    def name(self, number: int) -> Hashable | None:
+        """Whose number it is, or None."""
+        return self._names.get(number)
+
+    def keep(self, names: Collection[Hashable]) -> None:
+        """Free the numbers of all other names."""
+        for name in [name for name in self._numbers if name not in names]:
+            number = self._numbers.pop(name)
+            del self._names[number]
+            self._free.append(number)

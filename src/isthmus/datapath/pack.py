@@ -1,0 +1,186 @@
+"""Logical tables to records: bottom-up, so that every record names slots that are already there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from isthmus.datapath import trie
+from isthmus.datapath.store import Table
+from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.entries import (
+    Attachment,
+    AttachmentKey,
+    Candidate,
+    Exposure,
+    NextHop,
+    Range,
+    Route,
+    RuleEntry,
+    Side,
+    SideKey,
+    Tables,
+    Vpc,
+)
+from isthmus.tables.layout import FLAGS, RECORDS
+from isthmus.tables.share import next_hop_id, stable_id
+
+Span = tuple[int, int]
+_MASK64 = (1 << 64) - 1
+_NONE: Span = (0, 0)
+
+
+class Exit(NamedTuple):
+    """Where an attachment's packets leave and enter on this node. Slots are those of the devmap; ``mtu`` in bytes."""
+
+    link: int
+    ifindex: int = 0
+    port: int = 0
+    mac: bytes = bytes(6)
+    mtu: int = 0
+    namespace_ifindex: int = 0
+    namespace_port: int = 0
+
+
+class Numbers(NamedTuple):
+    """Stable numbers of what is named: they outlive a change of the configuration."""
+
+    vpcs: Mapping[str, int]
+    peerings: Mapping[str, int]
+    exits: Mapping[AttachmentKey, Exit]
+
+
+class Packed(NamedTuple):
+    """The roots: a record for each VPC (by number), and the slot of each attachment."""
+
+    vpcs: dict[int, bytes]
+    attachments: dict[AttachmentKey, int]
+
+
+class Packer:
+    """Writes one configuration into the store; what is equal to what stands there is not written again."""
+
+    def __init__(self, store: Mapping[str, Table], numbers: Numbers) -> None:
+        self._store = store
+        self._numbers = numbers
+        self._attachments: dict[AttachmentKey, int] = {}
+        self._sides: dict[SideKey, int] = {}
+
+    def pack(self, tables: Tables) -> Packed:
+        """All of it; raises ``TableFull`` before anything that packets read has changed."""
+        for vpc in tables.vpcs.values():
+            for attachment in vpc.attachments:
+                self._attachments[attachment.key] = self._attachment(attachment)
+        for side in tables.sides.values():
+            self._sides[side.key] = self._side(side)
+        return Packed(
+            {self._numbers.vpcs[name]: self._vpc(vpc) for name, vpc in tables.vpcs.items()}, self._attachments
+        )
+
+    def _put(self, table: str, *records: bytes) -> int:
+        return self._store[table].put(b"".join(records))
+
+    def _span(self, table: str, records: list[bytes]) -> Span:
+        return (self._put(table, *records), len(records)) if records else _NONE
+
+    def _attachment(self, attachment: Attachment) -> int:
+        leave = self._numbers.exits[attachment.key]
+        sources = attachment.icmp_source
+        flags = sum(
+            FLAGS[f"ATTACHMENT_ICMP{family}"] for family in FAMILIES if sources.get(family) is not None
+        )
+        mtu = min(filter(None, (attachment.mtu, leave.mtu)), default=0)
+        tag = attachment.key.tag
+        return self._put(
+            "attachments",
+            RECORDS["attachment"].pack(
+                *_addr(sources.get(4) or 0),
+                *_addr(sources.get(6) or 0),
+                leave.link,
+                leave.ifindex,
+                leave.namespace_ifindex,
+                mtu,
+                leave.port,
+                leave.namespace_port,
+                *leave.mac,
+                flags,
+                tag.kind,
+                tag.outer,
+                tag.inner,
+            ),
+        )
+
+    def _side(self, side: Side) -> int:
+        rules = self._span("rules", [self._rule(rule) for rule in side.rules or ()])
+        flags = FLAGS["SIDE_HAS_RULES"] * (side.rules is not None) | FLAGS["SIDE_OPENS"] * side.opens
+        spans = [part for family in FAMILIES for part in self._ranges(side.private.get(family, ()))]
+        peering = self._numbers.peerings[side.key.peering]
+        return self._put("sides", RECORDS["side"].pack(*spans, *rules, side.nat, flags, 0, peering))
+
+    def _ranges(self, ranges: Iterable[Range]) -> Span:
+        pack = RECORDS["range"].pack
+        return self._span("ranges", [pack(*_addr(r.first), *_addr(r.last), *_addr(r.delta)) for r in ranges])
+
+    def _rule(self, rule: RuleEntry) -> bytes:
+        flags = (
+            FLAGS["RULE_STATELESS"] * rule.stateless
+            | FLAGS["RULE_NEEDS_PORTS"] * rule.needs_ports
+            | FLAGS["RULE_ANY_SRC"] * (rule.src is None)
+            | FLAGS["RULE_ANY_DST"] * (rule.dst is None)
+        )
+        spans = [
+            part for which in (rule.src, rule.dst) for family in FAMILIES for part in self._ranges((which or {}).get(family, ()))
+        ]
+        return RECORDS["rule"].pack(*spans, *rule.sport, *rule.dport, rule.proto or 0, flags, 0)
+
+    def _vpc(self, vpc: Vpc) -> bytes:
+        exposures = [self._exposures(family, vpc.exposures.get(family, ())) for family in FAMILIES]
+        routes = [self._routes(family, vpc.routes.get(family, ())) for family in FAMILIES]
+        own = [part for family in FAMILIES for part in self._own(vpc, family)]
+        return RECORDS["vpc"].pack(*exposures, *routes, *own, stable_id(vpc.name))
+
+    def _own(self, vpc: Vpc, family: Family) -> Span:
+        mine = {address for a in vpc.attachments for kin, address, _ in a.addresses if kin == family}
+        return self._ranges(Range(address, address) for address in sorted(mine))
+
+    def _exposures(self, family: Family, exposures: Iterable[Exposure]) -> int:
+        spans = [(e.first, e.last, self._candidates(e.candidates)) for e in exposures]
+        return trie.build(family, spans, self._store["nodes"].put)
+
+    def _candidates(self, candidates: tuple[Candidate, ...]) -> int:
+        last = len(candidates) - 1
+        return self._put("candidates", *(self._candidate(c, i == last) for i, c in enumerate(candidates)))
+
+    def _candidate(self, candidate: Candidate, last: bool) -> bytes:
+        flags = FLAGS["CANDIDATE_LAST"] * last
+        there, here = candidate.there, candidate.here
+        if there is None or here is None:
+            return RECORDS["candidate"].pack(0, 0, 0, 0, 0, 0, 0, 0, candidate.kind, flags, 0)
+        return RECORDS["candidate"].pack(
+            *_addr(candidate.delta),
+            stable_id(there.peering),
+            self._numbers.vpcs[there.vpc],
+            self._sides[here],
+            self._sides[there],
+            candidate.metric,
+            candidate.length,
+            candidate.kind,
+            flags,
+            0,
+        )
+
+    def _routes(self, family: Family, routes: tuple[Route, ...]) -> int:
+        return trie.build(family, trie.longest_match(routes, self._route), self._store["nodes"].put)
+
+    def _route(self, route: Route) -> int:
+        hops = self._span("hops", [self._hop(hop) for hop in route.next_hops])
+        return self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, *hops))
+
+    def _hop(self, hop: NextHop) -> bytes:
+        onlink = hop.gateway is None
+        slot = self._attachments[hop.attachment]
+        return RECORDS["hop"].pack(*_addr(hop.gateway or 0), next_hop_id(hop), slot, onlink)
+
+
+def _addr(value: int) -> tuple[int, int]:
+    return value >> 64, value & _MASK64

@@ -1,0 +1,229 @@
+"""The C layouts of the tables, written once here: ``tables.header`` prints them as C, the loader packs by them.
+
+A record is a list of (name, type, count). Types are those of C; ``addr`` is a left-aligned 128-bit address as two
+64-bit words in host order. Records are laid out by hand without implicit padding, and the loader compares
+them with the BTF of the compiled object, so a mistake stops the load.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cached_property
+from typing import NamedTuple
+
+CODES = {"__u8": "B", "__u16": "H", "__u32": "I", "__u64": "Q"}
+"""The ``struct`` codes of the C types."""
+
+
+class Field(NamedTuple):
+    """A member of a C struct: ``type name[number]`` (number 1: no array)."""
+
+    name: str
+    type: str
+    number: int = 1
+    note: str = ""
+
+    @property
+    def codes(self) -> str:
+        """``struct`` codes, records inside flattened."""
+        inner = CODES.get(self.type) or RECORDS[self.type.removeprefix("struct ")].codes
+        return inner * self.number
+
+
+class Record:
+    """A C struct that both sides share; ``pack`` takes its members flattened, in order, and arrays member by member."""
+
+    def __init__(self, name: str, about: str, fields: tuple[Field, ...]) -> None:
+        self.name, self.about, self.fields = name, about, fields
+        self.codes = "".join(field.codes for field in fields)
+        self._struct = struct.Struct("<" + self.codes)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._struct.size
+
+    def pack(self, *values: int) -> bytes:
+        """The bytes of one record."""
+        return self._struct.pack(*values)
+
+    def unpack(self, raw: bytes) -> tuple[int, ...]:
+        """The members of one record, flattened."""
+        return self._struct.unpack(raw)
+
+    @cached_property
+    def layout(self) -> dict[str, tuple[int, int]]:
+        """(offset, size) in bytes of every member."""
+        found: dict[str, tuple[int, int]] = {}
+        at = 0
+        for field in self.fields:
+            size = struct.calcsize("<" + field.codes)
+            found[field.name] = (at, size)
+            at += size
+        return found
+
+
+RECORDS: dict[str, Record] = {}
+
+
+def record(name: str, about: str, *fields: Field) -> Record:
+    """Define a record; the order of definition is that of the header."""
+    RECORDS[name] = made = Record(name, about, fields)
+    return made
+
+
+ADDR = record(
+    "addr", "A left-aligned 128-bit address in host order.", Field("hi", "__u64"), Field("lo", "__u64")
+)
+SPAN = record(
+    "span", "A run of entries in another table.", Field("first", "__u32"), Field("count", "__u32")
+)
+CONTROL = record(
+    "control", "Slot 0: the generation that packets read; one write flips it.", Field("generation", "__u32"), Field("pad", "__u32")
+)
+CLASSIFY_KEY = record(
+    "classify_key",
+    "A packet's port and tag, in one generation.",
+    Field("ifindex", "__u32"),
+    Field("generation", "__u16"),
+    Field("kind", "__u16", 1, "enum tag_kind; TAG_ANY: whatever nobody claims on the port"),
+    Field("outer", "__u32"),
+    Field("inner", "__u32"),
+)
+CLASSIFIED = record(
+    "classified",
+    "Whose packet it is.",
+    Field("vpc", "__u32"),
+    Field("attachment", "__u32"),
+    Field("role", "__u32", 1, "enum role"),
+)
+VPC = record(
+    "vpc",
+    "The root of a VPC's tables, once for each generation. Tries: index by family (0 IPv4, 1 IPv6).",
+    Field("exposures", "__u32", 2, "trie: destination to its first candidate"),
+    Field("routes", "__u32", 2, "trie: private address to route"),
+    Field("own", "struct span", 2, "ranges: the gateway's addresses in this VPC"),
+    Field("seed", "__u64", 1, "stable id, for rendezvous hashing"),
+)
+NODE = record(
+    "node",
+    "A path-compressed trie node of stride 8. Outside of prefix/mask the answer is `miss`.",
+    Field("prefix", "struct addr"),
+    Field("mask", "struct addr"),
+    Field("shift", "__u32", 1, "of the byte branched on, in its 64-bit word"),
+    Field("low", "__u32", 1, "1: that byte is in the low word"),
+    Field("miss", "__u32"),
+    Field("pad", "__u32"),
+    Field("child", "__u32", 256, "a value, or TRIE_NODE | node"),
+)
+CANDIDATE = record(
+    "candidate",
+    "One offer of a destination; those of one destination stand together, the last has CANDIDATE_LAST.",
+    Field("delta", "struct addr", 1, "public to private"),
+    Field("id", "__u64", 1, "stable id of the peering"),
+    Field("vpc", "__u32", 1, "that offers it"),
+    Field("here", "__u32", 1, "side of the sending VPC"),
+    Field("there", "__u32", 1, "side of the offering VPC"),
+    Field("metric", "__u32"),
+    Field("length", "__u16"),
+    Field("kind", "__u8", 1, "enum path_kind"),
+    Field("flags", "__u8"),
+    Field("pad", "__u32"),
+)
+SIDE = record(
+    "side",
+    "One side of a peering: source ranges by family, and rules.",
+    Field("ranges", "struct span", 2),
+    Field("rules", "struct span"),
+    Field("nat", "__u8", 1, "enum nat"),
+    Field("flags", "__u8"),
+    Field("pad", "__u16"),
+    Field("peering", "__u32", 1, "number of the peering, for events and records"),
+)
+RANGE = record(
+    "range",
+    "Addresses first..last, and what leads to the other space.",
+    Field("first", "struct addr"),
+    Field("last", "struct addr"),
+    Field("delta", "struct addr"),
+)
+RULE = record(
+    "rule",
+    "One way to match. Ports are inclusive; for ICMP type and code. src and dst by family.",
+    Field("src", "struct span", 2),
+    Field("dst", "struct span", 2),
+    Field("sport_first", "__u16"),
+    Field("sport_last", "__u16"),
+    Field("dport_first", "__u16"),
+    Field("dport_last", "__u16"),
+    Field("proto", "__u8", 1, "enum rule_proto"),
+    Field("flags", "__u8"),
+    Field("pad", "__u16"),
+)
+ROUTE = record(
+    "route",
+    "A route of a VPC and its equal next hops.",
+    Field("metric", "__u32"),
+    Field("length", "__u16"),
+    Field("local", "__u16"),
+    Field("hops", "struct span"),
+)
+HOP = record(
+    "hop",
+    "A next hop: a router on an attachment, or (on-link) the destination itself.",
+    Field("gateway", "struct addr"),
+    Field("id", "__u64", 1, "stable id, for rendezvous hashing"),
+    Field("attachment", "__u32"),
+    Field("onlink", "__u32"),
+)
+ATTACHMENT = record(
+    "attachment",
+    "How packets leave toward one VPC on one port.",
+    Field("icmp_source", "struct addr", 2),
+    Field("link", "__u32", 1, "stable number of the attachment, in neighbour keys and events"),
+    Field("ifindex", "__u32", 1, "0: no such port on this node"),
+    Field("namespace_ifindex", "__u32", 1, "gateway end of the veth to the VPC's namespace"),
+    Field("mtu", "__u32"),
+    Field("port", "__u32", 1, "slot of the port in the devmap"),
+    Field("namespace_port", "__u32"),
+    Field("mac", "__u8", 6),
+    Field("flags", "__u8"),
+    Field("kind", "__u8", 1, "enum tag_kind"),
+    Field("outer", "__u32"),
+    Field("inner", "__u32"),
+)
+NEIGHBOUR_KEY = record(
+    "neighbour_key",
+    "A next hop's address on a link.",
+    Field("address", "struct addr"),
+    Field("link", "__u32"),
+    Field("family", "__u32"),
+)
+NEIGHBOUR = record("neighbour", "Its MAC address.", Field("mac", "__u8", 6), Field("pad", "__u16"))
+TRACE = record(
+    "trace_record",
+    "What became of the last packet; written only where the object was loaded with `record`.",
+    Field("verdict", "__u32"),
+    Field("ifindex", "__u32", 1, "that it left on"),
+    Field("peering", "__u32", 1, "number of the peering plus one; 0: none was chosen"),
+    Field("answered", "__u32", 1, "1: the gateway answered with ICMP"),
+)
+
+TRIE_NODE = 1 << 31
+FLAGS = {
+    "TRIE_NODE": TRIE_NODE,
+    "CANDIDATE_LAST": 1,
+    "SIDE_HAS_RULES": 1,
+    "SIDE_OPENS": 2,
+    "RULE_STATELESS": 1,
+    "RULE_NEEDS_PORTS": 2,
+    "RULE_ANY_SRC": 4,
+    "RULE_ANY_DST": 8,
+    "ATTACHMENT_ICMP4": 1,
+    "ATTACHMENT_ICMP6": 2,
+    "TAG_ANY": 15,
+}
+"""Names of bits and numbers that both sides use; printed into the header."""
+ROLES = {"WIRE": 0, "NAMESPACE": 1, "UNCLAIMED": 2}
+"""Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know."""
+RULE_PROTOS = {"ANY": 0, "TCP": 6, "UDP": 17, "ICMP": 1}

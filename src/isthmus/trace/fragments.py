@@ -1,0 +1,73 @@
+"""Cuts an IPv4 packet that is too big for the way out (RFC 791 3.2), on the hook that can: TC."""
+
+from __future__ import annotations
+
+from isthmus.trace.checksum import updated
+from isthmus.trace.wire import MORE_FRAGMENTS, OFFSET_MASK
+
+END_OF_OPTIONS, NO_OPERATION, COPIED = 0, 1, 0x80
+
+
+def fragments(packet: bytes, mtu: int) -> list[bytes] | None:
+    """The packet as fragments of at most ``mtu`` bytes, each as large as fits; None if it can't be cut.
+
+    The packet is whole, without Ethernet header or padding, and may be a fragment itself. All keep its ID and its
+    other fields; the first has all options, later ones those that are to be copied. Header checksums are updated
+    incrementally, so a wrong one stays wrong in every fragment. It can't be cut where not even 8 bytes of payload
+    fit, or where an offset would not fit into its 13 bits.
+    """
+    first_header = packet[: (packet[0] & 15) * 4]
+    payload = packet[len(first_header) :]
+    later_header = _with_options(first_header, _copied_options(first_header[20:]))
+    flags = int.from_bytes(packet[6:8], "big")
+    cut: list[bytes] = []
+    done = 0
+    while done < len(payload) or not cut:
+        header = later_header if cut else first_header
+        room = mtu - len(header)
+        offset = (flags & OFFSET_MASK) + done // 8
+        if room < 8 or offset > OFFSET_MASK:
+            return None
+        piece = payload[done : done + room]
+        more = flags & MORE_FRAGMENTS
+        if done + len(piece) < len(payload):
+            piece = piece[: room // 8 * 8]
+            more = MORE_FRAGMENTS
+        cut.append(
+            _header_for(packet, header, len(piece), flags & ~(MORE_FRAGMENTS | OFFSET_MASK) | more | offset) + piece
+        )
+        done += len(piece)
+    return cut
+
+
+def _header_for(packet: bytes, header: bytes, payload: int, flags_and_offset: int) -> bytes:
+    """``header`` with its length, flags and offset, and the checksum that follows from that of the packet."""
+    new = bytearray(header)
+    new[2:4] = (len(header) + payload).to_bytes(2, "big")
+    new[6:8] = flags_and_offset.to_bytes(2, "big")
+    old = packet[: (packet[0] & 15) * 4]
+    new[10:12] = updated(int.from_bytes(old[10:12], "big"), old, bytes(new)).to_bytes(2, "big")
+    return bytes(new)
+
+
+def _with_options(header: bytes, options: bytes) -> bytes:
+    """The fixed 20 bytes of a header with other options, padded to whole words of 4 bytes."""
+    padded = options.ljust(-len(options) % 4 + len(options), bytes([END_OF_OPTIONS]))
+    return bytes([0x40 | 5 + len(padded) // 4]) + header[1:20] + padded
+
+
+def _copied_options(options: bytes) -> bytes:
+    """Those options whose copied flag is set (RFC 791 3.1); nothing behind one that is malformed."""
+    kept = bytearray()
+    at = 0
+    while at < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] == NO_OPERATION:
+            at += 1
+            continue
+        size = options[at + 1] if at + 1 < len(options) else 0
+        if size < 2 or at + size > len(options):
+            break
+        if options[at] & COPIED:
+            kept += options[at : at + size]
+        at += size
+    return bytes(kept)

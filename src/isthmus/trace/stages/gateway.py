@@ -1,0 +1,38 @@
+"""Stage ``gateway``: what concerns the gateway's own addresses in this VPC.
+
+Verdicts: ``gateway-spoof``, ``local``, ``martian``.
+"""
+
+from __future__ import annotations
+
+from isthmus.tables.address import Family
+from isthmus.tables.entries import Vpc
+from isthmus.tables.verdicts import Verdict
+from isthmus.trace.judgement import Judgement
+from isthmus.trace.martians import LINK_LOCAL_V6, MULTICAST_V6
+
+
+def gateway(judgement: Judgement) -> Verdict | None:
+    """Tells packets from, for and around the gateway; neighbour discovery ends here in any case."""
+    packet = judgement.packet
+    own = own_addresses(judgement.vpc, packet.family)
+    if packet.src in own:
+        return Verdict.GATEWAY_SPOOF
+    if packet.dst in own:
+        return Verdict.LOCAL
+    if packet.family == 6:
+        if packet.dst in LINK_LOCAL_V6:
+            return Verdict.LOCAL
+        if packet.neighbour_discovery:
+            return Verdict.LOCAL if packet.dst in MULTICAST_V6 else Verdict.MARTIAN
+    return None
+
+
+def own_addresses(vpc: Vpc, family: Family) -> list[int]:
+    """The gateway's own addresses in a VPC, of one family, on all of its attachments."""
+    return [
+        address
+        for attachment in vpc.attachments
+        for address_family, address, _length in attachment.addresses
+        if address_family == family
+    ]

@@ -1,0 +1,20 @@
+"""Stage ``next hop``: to which MAC. ``next-hop-unresolved``, ``port-down``."""
+
+from __future__ import annotations
+
+from isthmus.tables.verdicts import Verdict
+from isthmus.trace.judgement import Judgement
+
+
+def next_hop(judgement: Judgement) -> Verdict | None:
+    """The MAC of the router, or of the destination itself where the route is on-link."""
+    hop, environment, translated = judgement.hop, judgement.environment, judgement.translated
+    if environment.assumed:
+        return None
+    if hop is None or translated is None:
+        return Verdict.INTERNAL
+    address = translated.dst if hop.gateway is None else hop.gateway
+    judgement.neighbor = environment.neighbors.get((hop.attachment, address))
+    if judgement.neighbor is None:
+        return Verdict.NEXT_HOP_UNRESOLVED
+    return None if environment.ports[hop.attachment.interface].up else Verdict.PORT_DOWN

@@ -1,0 +1,197 @@
+"""Stage ``parse``: from the bytes of a frame to a packet and to where its parts stand.
+
+RFC 791, RFC 8200 (extension headers), RFC 792 and RFC 4443 (the packet inside an error).
+Verdicts: ``malformed``, ``ipv6-ext``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from isthmus.tables.address import Family
+from isthmus.tables.verdicts import Verdict
+from isthmus.trace.packet import ICMP_PROTO, TCP, UDP, Packet
+
+ETHERNET = 14
+ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0806, 0x0800, 0x86DD
+FAMILY_OF: dict[int, Family] = {ETHERTYPE_IPV4: 4, ETHERTYPE_IPV6: 6}
+QUOTE = 8
+"""The packet inside an ICMP error starts this many bytes behind the start of the ICMP header."""
+
+MORE_FRAGMENTS, DONT_FRAGMENT, OFFSET_MASK = 0x2000, 0x4000, 0x1FFF
+FRAGMENT_HEADER, AUTHENTICATION_HEADER = 44, 51
+EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140, FRAGMENT_HEADER, AUTHENTICATION_HEADER})
+MOST_EXTENSIONS = 6
+
+
+class Layout(NamedTuple):
+    """Where the parts of an IP packet stand, as offsets into the frame.
+
+    ``end`` is behind the last byte of the packet that is there; Ethernet padding may follow.
+    """
+
+    ip: int
+    transport: int
+    end: int
+
+
+class Parsed(NamedTuple):
+    """An IP packet and where its parts stand; ``inner``: where those of the packet in an ICMP error do."""
+
+    packet: Packet
+    layout: Layout
+    inner: Layout | None = None
+
+
+class Frame(NamedTuple):
+    """An Ethernet frame, without tags: its MACs (6 bytes each) and the IP packet in it, if it holds one."""
+
+    destination: bytes
+    source: bytes
+    ethertype: int
+    ip: Parsed | None = None
+
+
+class _Network(NamedTuple):
+    """What the IP header (and IPv6 extension headers) say. ``length`` as claimed; ``end`` as far as bytes are there."""
+
+    src: int
+    dst: int
+    proto: int
+    ttl: int
+    length: int
+    fragment: bool
+    later: bool
+    dont_fragment: bool
+    transport: int
+    end: int
+
+
+def parse_frame(data: bytes) -> Frame | Verdict:
+    """A frame from its destination MAC on, without tags; the verdict where it can't be read."""
+    if len(data) < ETHERNET:
+        return Verdict.MALFORMED
+    destination, source, ethertype = data[:6], data[6:12], int.from_bytes(data[12:14], "big")
+    family = FAMILY_OF.get(ethertype)
+    if family is None:
+        return Frame(destination, source, ethertype)
+    ip = parse_packet(data, family, ETHERNET, len(data), quoted=False)
+    if isinstance(ip, Verdict):
+        return ip
+    if ip.packet.error:
+        quote = parse_packet(data, family, ip.layout.transport + QUOTE, ip.layout.end, quoted=True)
+        if not isinstance(quote, Verdict):
+            ip = Parsed(ip.packet._replace(inner=quote.packet), ip.layout, quote.layout)
+    return Frame(destination, source, ethertype, ip)
+
+
+def parse_packet(data: bytes, family: Family, start: int, limit: int, *, quoted: bool) -> Parsed | Verdict:
+    """The IP packet at ``start``, of which nothing may stand at ``limit`` or behind.
+
+    ``quoted``: it stands in an ICMP error, so its length may claim more than is there, and 8 bytes of transport do.
+    """
+    network = (_ipv4 if family == 4 else _ipv6)(data, start, limit, quoted)
+    if isinstance(network, Verdict):
+        return network
+    proto, at = network.proto, network.transport
+    sport = dport = flags = 0
+    if not network.later:
+        room = network.end - at
+        if proto in (TCP, UDP):
+            if room < (20 if proto == TCP and not quoted else 8):
+                return Verdict.MALFORMED
+            sport, dport = int.from_bytes(data[at : at + 2], "big"), int.from_bytes(data[at + 2 : at + 4], "big")
+            flags = data[at + 13] if proto == TCP and room > 13 else 0
+        elif proto == ICMP_PROTO[family]:
+            if room < 8:
+                return Verdict.MALFORMED
+            sport, dport = data[at], data[at + 1]
+    packet = Packet(
+        family=family,
+        src=network.src,
+        dst=network.dst,
+        proto=proto,
+        sport=sport,
+        dport=dport,
+        ttl=network.ttl,
+        length=network.length,
+        fragment=network.fragment,
+        later_fragment=network.later,
+        dont_fragment=network.dont_fragment,
+        tcp_flags=flags,
+    )
+    return Parsed(packet, Layout(start, at, network.end))
+
+
+def _ipv4(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdict:
+    if limit - start < 20:
+        return Verdict.MALFORMED
+    header = (data[start] & 15) * 4
+    length = int.from_bytes(data[start + 2 : start + 4], "big")
+    if data[start] >> 4 != 4 or header < 20 or start + header > limit or length < header:
+        return Verdict.MALFORMED
+    if start + length > limit and not quoted:
+        return Verdict.MALFORMED
+    flags = int.from_bytes(data[start + 6 : start + 8], "big")
+    return _Network(
+        src=int.from_bytes(data[start + 12 : start + 16], "big") << 96,
+        dst=int.from_bytes(data[start + 16 : start + 20], "big") << 96,
+        proto=data[start + 9],
+        ttl=data[start + 8],
+        length=length,
+        fragment=bool(flags & (MORE_FRAGMENTS | OFFSET_MASK)),
+        later=bool(flags & OFFSET_MASK),
+        dont_fragment=bool(flags & DONT_FRAGMENT),
+        transport=start + header,
+        end=min(start + length, limit),
+    )
+
+
+def _ipv6(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdict:
+    if limit - start < 40 or data[start] >> 4 != 6:
+        return Verdict.MALFORMED
+    length = 40 + int.from_bytes(data[start + 4 : start + 6], "big")
+    if start + length > limit and not quoted:
+        return Verdict.MALFORMED
+    end = min(start + length, limit)
+    chain = _extensions(data, data[start + 6], start + 40, end)
+    if isinstance(chain, Verdict):
+        return chain
+    proto, transport, fragment, later = chain
+    return _Network(
+        src=int.from_bytes(data[start + 8 : start + 24], "big"),
+        dst=int.from_bytes(data[start + 24 : start + 40], "big"),
+        proto=proto,
+        ttl=data[start + 7],
+        length=length,
+        fragment=fragment,
+        later=later,
+        dont_fragment=True,
+        transport=transport,
+        end=end,
+    )
+
+
+def _extensions(data: bytes, header: int, at: int, end: int) -> tuple[int, int, bool, bool] | Verdict:
+    """Steps over extension headers: the protocol behind them, where it starts, is it a fragment, is it a later one."""
+    fragment = False
+    count = 0
+    while header in EXTENSIONS:
+        count += 1
+        if count > MOST_EXTENSIONS:
+            return Verdict.IPV6_EXT
+        if at + 8 > end:  # the least that any of them is long
+            return Verdict.MALFORMED
+        following, size = data[at], (data[at + 1] + 1) * 8
+        if header == FRAGMENT_HEADER:
+            size = 8
+            offset_and_more = int.from_bytes(data[at + 2 : at + 4], "big")
+            fragment = fragment or bool(offset_and_more & 0xFFF9)
+            if offset_and_more & 0xFFF8:
+                return following, at + size, True, True
+        elif header == AUTHENTICATION_HEADER:
+            size = (data[at + 1] + 2) * 4
+        if at + size > end:
+            return Verdict.MALFORMED
+        header, at = following, at + size
+    return header, at, fragment, False

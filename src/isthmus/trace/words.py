@@ -1,0 +1,94 @@
+"""Entries of the tables in the words of the objects they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from isthmus.tables.address import MASK128, Family, format_address, range_prefixes
+from isthmus.tables.entries import Exposure, Nat, PathKind, Range, RuleEntry, Side, SideKey, Vpc
+
+PROTOCOLS = {None: "any protocol", 1: "icmp", 6: "tcp", 17: "udp"}
+ANY_PORT = (0, 65535)
+MOST_NAMED = 8
+"""More CIDRs than this are only counted."""
+
+
+def span(low_high: tuple[int, int]) -> str:
+    """A range of ports."""
+    low, high = low_high
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def rule_words(entry: RuleEntry) -> str:
+    """``tcp dstPort 443 to 10.2.1.1/32, stateless``."""
+    first, second = ("type", "code") if entry.proto == 1 else ("srcPort", "dstPort")
+    words = [PROTOCOLS.get(entry.proto, f"protocol {entry.proto}")]
+    words += [
+        f"{name} {span(ports)}" for name, ports in ((first, entry.sport), (second, entry.dport)) if ports != ANY_PORT
+    ]
+    for name, wanted in (("from", entry.src), ("to", entry.dst)):
+        if wanted is not None:
+            words.append(
+                f"{name} {cidrs((family, r.first, r.last) for family, ranges in wanted.items() for r in ranges)}"
+            )
+    return " ".join(words) + (", stateless" if entry.stateless else ", stateful")
+
+
+def cidrs(ranges: Iterable[tuple[Family, int, int]]) -> str:
+    """Ranges as CIDRs, the first few by name; ``nothing`` if there are none."""
+    names = [str(prefix) for family, first, last in ranges for prefix in range_prefixes(family, first, last)]
+    if not names:
+        return "nothing"
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def exposed(side: Side, family: Family) -> str:
+    """The private addresses that a side offers, and as what."""
+    ranges = side.private.get(family, ())
+    private = cidrs((family, r.first, r.last) for r in ranges)
+    if side.nat != Nat.STATIC or not ranges:
+        return private
+    return f"{private} as {cidrs((family, *public(r)) for r in ranges)}"
+
+
+def public(entry: Range) -> tuple[int, int]:
+    """First and last public address of a private range."""
+    return (entry.first + entry.delta) & MASK128, (entry.last + entry.delta) & MASK128
+
+
+def offered_to(vpc: Vpc, family: Family) -> str:
+    """What a VPC can dial, by peer: ``192.168.2.0/24 (vpc-2)``."""
+    by_peer: dict[str, list[tuple[Family, int, int]]] = {}
+    for exposure in vpc.exposures.get(family, ()):
+        for candidate in exposure.candidates:
+            if candidate.there is not None and candidate.kind not in (PathKind.HOLE, PathKind.SAME_VPC):
+                by_peer.setdefault(candidate.there.vpc, []).append((family, exposure.first, exposure.last))
+    return "; ".join(f"{cidrs(_joined(ranges))} ({peer})" for peer, ranges in by_peer.items()) or "nothing"
+
+
+def pool(exposures: Sequence[Exposure], stateful: SideKey, family: Family) -> list[str]:
+    """The public addresses of a stateful side, as CIDRs, from what its peer is offered."""
+    ranges = [
+        (family, exposure.first, exposure.last)
+        for exposure in exposures
+        if any(c.there == stateful and c.kind == PathKind.STATEFUL for c in exposure.candidates)
+    ]
+    return [str(prefix) for kin, first, last in _joined(ranges) for prefix in range_prefixes(kin, first, last)]
+
+
+def _joined(ranges: Sequence[tuple[Family, int, int]]) -> list[tuple[Family, int, int]]:
+    """Sorted ranges, neighbours made one: an exposure is cut where offers of others begin and end."""
+    found: list[tuple[Family, int, int]] = []
+    for family, first, last in ranges:
+        unit = 1 << 96 if family == 4 else 1
+        if found and found[-1][2] + unit >= first:
+            found[-1] = (family, found[-1][1], max(last, found[-1][2]))
+        else:
+            found.append((family, first, last))
+    return found
+
+
+def text(family: Family, address: int) -> str:
+    """An address of the tables, in digits."""
+    return format_address(family, address & MASK128)
