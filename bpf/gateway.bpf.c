@@ -16,6 +16,7 @@
 #include "stages/rules.h"
 #include "stages/rewrite.h"
 #include "stages/answer.h"
+#include "stages/fragment.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -29,7 +30,6 @@ struct packet {
 	struct addr src, dst; /* after translation */
 	__u32 generation, vpc;
 	__u32 peering; /* number + 1 */
-	__u32 own_source; /* the outer source becomes the gateway's */
 };
 
 /* The IP packet at `ip->l3`, of family `ip->family`. */
@@ -139,6 +139,29 @@ static __always_inline int mirror(void *ctx, const enum hook hook, struct packet
 	return 0;
 }
 
+/* The gateway speaks for a router that it does not show: with its own address in the VPC that the error goes to. */
+static __always_inline int own_source(struct packet *packet)
+{
+	struct vpc *vpc = vpc_at(packet->generation * vpc_capacity + packet->vpc);
+	struct attachment *out;
+	struct hop *hop;
+
+	if (!vpc)
+		return V_INTERNAL;
+	hop = hop_at(share_hop(packet->path.route, vpc->seed, &packet->key));
+	out = hop ? attachment_at(hop->attachment) : NULL;
+	if (!out)
+		return V_INTERNAL;
+	if (packet->ip.family == IPV6) {
+		packet->src = out->icmp_source[IPV6];
+		return out->flags & ATTACHMENT_ICMP6 ? 0 : V_SOURCE_NOT_EXPOSED;
+	}
+	packet->src = out->icmp_source[IPV4];
+	if (!(out->flags & ATTACHMENT_ICMP4))
+		packet->src.hi = (__u64)DUMMY_SOURCE << 32;
+	return 0;
+}
+
 /* source and rules for an ICMP error: would the packet inside have been let through to where the error comes from? */
 __noinline int judge_error(struct packet *packet)
 {
@@ -178,11 +201,14 @@ __noinline int judge_error(struct packet *packet)
 	}
 	range = find_range(&here->ranges[ip->family & 1], &ip->src);
 	packet->src = range ? addr_sum(ip->src, range->delta) : ip->src;
-	packet->own_source = !range && here->nat != NAT_PLAIN;
-	if (is_martian(ip->family, packet->dst) || is_martian(ip->family, quote->dst) ||
-	    is_martian(ip->family, packet->src))
+	if (!range && here->nat != NAT_PLAIN) {
+		verdict = own_source(packet);
+		if (verdict)
+			return verdict;
+	} else if (is_martian(ip->family, packet->src)) {
 		return V_MARTIAN;
-	return 0;
+	}
+	return is_martian(ip->family, packet->dst) || is_martian(ip->family, quote->dst) ? V_MARTIAN : 0;
 }
 
 /* source, rules and translate for any other packet. */
@@ -260,6 +286,7 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 	struct attachment *out;
 	struct neighbour *neighbour;
 	struct hop *hop;
+	bool pieces;
 
 	if (ip->ttl <= 1) {
 		struct answer say = { ip->family == IPV4 ? 11 : 3, 0, 0 };
@@ -274,18 +301,11 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 		return finish(hook, V_INTERNAL, packet->peering);
 	if (!out->ifindex)
 		return finish(hook, V_NO_ATTACHMENT, packet->peering);
-	if (wire_length(ctx, hook, ip) > out->mtu) {
+	pieces = wire_length(ctx, hook, ip) > out->mtu;
+	if (pieces && !can_cut(ctx, hook, ip, out->mtu)) {
 		struct answer say = { ip->family == IPV4 ? 3 : 2, ip->family == IPV4 ? 4 : 0, out->mtu };
 
 		return answer(ctx, hook, V_TOO_BIG, packet->peering, ip, in, &say);
-	}
-	if (packet->own_source) {
-		if (ip->family == IPV4 && !(out->flags & ATTACHMENT_ICMP4))
-			packet->src.hi = (__u64)DUMMY_SOURCE << 32;
-		else if (ip->family == IPV6 && !(out->flags & ATTACHMENT_ICMP6))
-			return finish(hook, V_SOURCE_NOT_EXPOSED, packet->peering);
-		else
-			packet->src = out->icmp_source[ip->family & 1];
 	}
 	neighbour = resolve(hop, out, packet);
 	if (!neighbour)
@@ -301,6 +321,8 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 				      quote->dst, moved ? changes : 0);
 	}
 	if (rewrite(ctx, hook, ip, packet->src, packet->dst, neighbour->mac, out->mac))
+		return finish(hook, V_INTERNAL, packet->peering);
+	if (hook == TC && pieces && cut(ctx, ip, out->mtu, out->ifindex))
 		return finish(hook, V_INTERNAL, packet->peering);
 	return leave(hook, V_FORWARDED, out->port, out->ifindex, packet->peering);
 }
@@ -357,7 +379,6 @@ static __always_inline int enter(void *ctx, const enum hook hook, struct packet 
 		return finish(hook, V_MARTIAN, 0);
 	packet->vpc = class->vpc;
 	packet->key.family = ip->family;
-	packet->own_source = false;
 	if (ip->flags & ICMP_ERROR) {
 		verdict = mirror(ctx, hook, packet);
 		if (verdict)
@@ -399,12 +420,12 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 		return finish(hook, V_INTERNAL, 0);
 	if (class->role == ROLE_NAMESPACE)
 		return leave(hook, V_LOCAL, in->port, in->ifindex, 0);
-	if (!(eth->h_dest[0] & 1) && __builtin_memcmp(eth->h_dest, in->mac, ETH_ALEN))
-		return finish(hook, V_NOT_OUR_MAC, 0);
 	if (frame == FRAME_ARP)
 		return leave(hook, V_LOCAL, in->namespace_port, in->namespace_ifindex, 0);
 	if (frame != FRAME_IP)
 		return finish(hook, V_NOT_IP, 0);
+	if (!(eth->h_dest[0] & 1) && __builtin_memcmp(eth->h_dest, in->mac, ETH_ALEN))
+		return finish(hook, V_NOT_OUR_MAC, 0);
 	return enter(ctx, hook, &packet, class, in);
 }
 

@@ -35,14 +35,14 @@ static __always_inline bool answer_allowed(void)
 	return true;
 }
 
-/* Sum of the bytes from `at` to the end of the packet, at most QUOTE6 of them. */
+/* Sum of the bytes from an ICMP header to the end of the packet; at most QUOTE6 follow the header. */
 static __always_inline __u64 sum_quote(void *at, void *end)
 {
 	__u64 sum = 0;
 	__u8 *tail;
 	int i;
 
-	for (i = 0; i < QUOTE6 / 4; i++) {
+	for (i = 0; i < (QUOTE6 + 8) / 4; i++) {
 		__u32 *word = at + i * 4;
 
 		if ((void *)(word + 1) > end)

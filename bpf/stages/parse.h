@@ -43,6 +43,7 @@ struct ip {
 	__u16 l3, l4;
 	__u16 csum; /* of the transport; 0: none to update */
 	__u16 sport, dport;
+	__u16 offset; /* of an IPv4 fragment, in units of 8 bytes */
 	__u8 family, proto, ttl, flags;
 };
 
@@ -135,6 +136,7 @@ static __always_inline int parse_ipv4(void *start, void *end, __u32 room, struct
 	ip->proto = header->protocol;
 	ip->ttl = header->ttl;
 	ip->l4 = ip->l3 + size;
+	ip->offset = bpf_ntohs(header->frag_off) & 0x1fff;
 	if (header->frag_off & bpf_htons(0x3fff))
 		ip->flags |= FRAGMENT;
 	if (header->frag_off & bpf_htons(0x1fff))

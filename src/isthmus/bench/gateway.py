@@ -1,123 +1,120 @@
-"""isthmus itself as subjects of the bench.
+"""isthmus itself as subjects of the bench: objects as a user writes them, through every step, into a packet path.
 
-The seam to the packet path is ``Opener``: objects and places in, a running gateway out.
+The sender's VPC is at the gateway's input; the VPCs of all its peers share the output, as a router's would. No VPC has
+a namespace of its own here, and nobody asks for neighbours: the next hop of each is known from the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
-from typing import Literal, NamedTuple, Protocol
+from typing import Final
 
-from isthmus.bench import configuration
+from isthmus.api.objects import read_objects
+from isthmus.api.sources import Source
+from isthmus.bench import BenchError, configuration
 from isthmus.bench.configuration import NEXT_HOP, PRIVATE, SENDER, Conversation, interface_name, public_network
 from isthmus.bench.generator import SENT_TTL
 from isthmus.bench.subject import Arrival
-from isthmus.bench.throughput import DIALLED, HOST
+from isthmus.bench.throughput import HOST
 from isthmus.bench.topology import Port, Topology
+from isthmus.compile import compile_tables
+from isthmus.datapath import Bindings, BpfError, Hook, PacketPath, PortBinding
+from isthmus.datapath.netns import inside
+from isthmus.model.build import build
+from isthmus.tables.address import parse_address
+from isthmus.tables.entries import Tables
 
-Hook = Literal["xdp", "tc"]
-
-
-class Attached(NamedTuple):
-    """Where one ``interface`` of the objects is: a port of the gateway's namespace, and who is behind it.
-
-    Many interfaces may be at one port: the gateway need only know them apart when packets leave, not when they come."""
-
-    port: Port
-    next_hop: IPv4Address
-    mac: str  # of the next hop
+_MTU: Final = 1500  # bytes of an IP packet: that of a veth
 
 
-class Running(Protocol):
-    """A gateway that forwards."""
-
-    def close(self) -> None:
-        """Take it out of the kernel."""
-
-
-class Opener(Protocol):
-    """Starts a gateway: reads, compiles and loads ``objects`` (YAML), and attaches it in namespace ``namespace``.
-
-    ``ports`` are the ports that packets enter by (only the sender's VPC sends); ``attached`` says where each VPC's
-    interface is, by the name in the objects. Raises ``BenchError`` where it can not."""
-
-    def __call__(
-        self, objects: str, *, namespace: str, hook: Hook, sender: str, attached: Mapping[str, Attached]
-    ) -> Running: ...
-
-
-def attachments(topology: Topology, peerings: int) -> dict[str, Attached]:
-    """The sender's interface at the input, all others at the output."""
-    places = {interface_name(SENDER): Attached(topology.input, NEXT_HOP, topology.source_port.mac)}
-    for number in sorted({number for pair in configuration.pairs(peerings) for number in pair} - {SENDER}):
-        places[interface_name(number)] = Attached(topology.output, NEXT_HOP, topology.sink_port.mac)
-    return places
-
-
-@dataclass
 class StaticNat:
-    """Static NAT on both sides, so many peerings loaded, by XDP: ``static-1000`` and the like."""
+    """Static NAT on both sides, by XDP, with so many peerings loaded: ``static-1000`` and the like."""
 
-    peerings: int
-    opener: Opener
-    _running: Running | None = None
-
-    @property
-    def name(self) -> str:
-        """``static-`` and how many peerings are loaded."""
-        return f"static-{self.peerings}"
+    def __init__(self, peerings: int) -> None:
+        self._peerings = peerings
+        self._undo = ExitStack()
+        self.name = f"static-{peerings}"
+        self.arrival = Arrival(public_network(SENDER), PRIVATE, SENT_TTL - 1)
 
     @property
     def conversations(self) -> list[Conversation]:
         """Destinations at all peers that the sender has with so many peerings."""
-        return configuration.conversations(self.peerings)
-
-    @property
-    def arrival(self) -> Arrival:
-        """From the sender's public addresses, to the private ones that all peers share."""
-        return Arrival(public_network(SENDER), PRIVATE, SENT_TTL - 1)
+        return configuration.conversations(self._peerings)
 
     def prepare(self, topology: Topology) -> None:
-        """Start the gateway."""
-        self._running = _start(self.opener, topology, self.peerings, "xdp")
+        """Start the gateway on the port where packets enter."""
+        self._undo.enter_context(closing(start(topology, self._peerings, "xdp", [topology.input])))
 
     def close(self) -> None:
         """Stop it."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        self._undo.close()
 
 
-@dataclass
 class StaticNatTcp:
-    """The same with one peering, by TC, between hosts that both have the same address."""
+    """The same with one peering, by TC, between two hosts that have the same address."""
 
-    opener: Opener
-    name: str = "tcp-tc"
-    server: IPv4Address = HOST  # what DIALLED, the same host of VPC 2, is translated to
-    _running: Running | None = None
+    name = "tcp-tc"
+    server: IPv4Address = HOST  # what is dialled is this host's public address
+
+    def __init__(self) -> None:
+        self._undo = ExitStack()
 
     def prepare(self, topology: Topology) -> None:
-        """Start the gateway."""
-        assert int(DIALLED) - int(public_network(2)[0]) == int(self.server) - int(
-            PRIVATE[0]
-        )  # static NAT keeps offsets
-        self._running = _start(self.opener, topology, 1, "tc")
+        """Start the gateway on both ports."""
+        self._undo.enter_context(closing(start(topology, 1, "tc", [topology.input, topology.output])))
 
     def close(self) -> None:
         """Stop it."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        self._undo.close()
 
 
-def _start(opener: Opener, topology: Topology, peerings: int, hook: Hook) -> Running:
-    return opener(
-        configuration.objects(peerings),
-        namespace=topology.gateway,
-        hook=hook,
-        sender=interface_name(SENDER),
-        attached=attachments(topology, peerings),
-    )
+def start(topology: Topology, peerings: int, hook: Hook, entrances: list[Port]) -> PacketPath:
+    """A packet path in the gateway of this topology, forwarding what enters by the given ports.
+
+    Raises ``BenchError`` where the objects are wrong or the kernel refuses."""
+    tables = tables_of(peerings)
+    try:
+        with inside(topology.gateway), ExitStack() as undo:
+            path = undo.enter_context(closing(PacketPath.load()))
+            for port in entrances:
+                path.attach(port.ifindex, hook)
+            path.apply(tables, Bindings({name: _bound(port, hook) for name, (port, _) in _places(topology).items()}))
+            _tell_neighbours(path, tables, topology)
+            undo.pop_all()
+            return path
+    except BpfError as error:
+        raise BenchError(f"static-{peerings} ({hook}): {error}") from error
+
+
+def tables_of(peerings: int) -> Tables:
+    """What the packet path is given: read, resolved and compiled. Raises ``BenchError`` for any problem in the
+    objects."""
+    objects, _ = read_objects([Source("bench.yaml", configuration.objects(peerings).encode(), named=True)])
+    model, problems = build(objects)
+    if problems:
+        raise BenchError(f"the bench's own objects have {len(problems)} problems, the first: {problems[0].message}")
+    return compile_tables(model)
+
+
+def _places(topology: Topology) -> dict[str, tuple[Port, Port]]:
+    """Of each interface in the objects: the port that it is, and the port of its next hop."""
+    peers = {interface_name(n): (topology.output, topology.sink_port) for n in range(1, configuration.VPCS + 1)}
+    return peers | {interface_name(SENDER): (topology.input, topology.source_port)}
+
+
+def _bound(port: Port, hook: Hook) -> PortBinding:
+    return PortBinding(port.ifindex, _mac(port), _MTU, hook)
+
+
+def _tell_neighbours(path: PacketPath, tables: Tables, topology: Topology) -> None:
+    family, next_hop = parse_address(str(NEXT_HOP))
+    places = _places(topology)
+    for vpc in tables.vpcs.values():
+        for attachment in vpc.attachments:
+            _, behind = places[attachment.key.interface]
+            path.set_neighbor(attachment.key, family, next_hop, _mac(behind))
+
+
+def _mac(port: Port) -> bytes:
+    return bytes.fromhex(port.mac.replace(":", ""))

@@ -74,7 +74,8 @@ class Generator:
             keys = struct.pack(f"={len(packed)}I", *range(len(packed)))
             obj.map("destinations").update_batch(keys, b"".join(packed), len(packed))
             self._arrived = obj.map("arrived")
-            self._started = memoryview(obj.map(".bss").mmap()).cast("Q")  # started_ns
+            offset, size = obj.btf.variables(".bss")["started_ns"]
+            self._started = memoryview(obj.map(".bss").mmap())[offset : offset + size].cast("Q")
             self._generate, self._verify, self._sink = map(obj.program, ("generate", "verify", "sink"))
             with inside(topology.sink):
                 self._link = stack.enter_context(attach_xdp(self._sink, topology.sink_port.ifindex))

@@ -45,11 +45,11 @@ class Effort:
     rounds: int
     burst: float
     tcp_rounds: int
-    stream: float
+    stream: int
 
 
-FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=3, stream=3.0)
-QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1.0)
+FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=3, stream=3)
+QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ HOST: Final = PRIVATE[10]  # the client's address
 DIALLED: Final = public_network(2)[10]  # the server's, as the client dials it
 PORT: Final = 5201
 
-_GRACE: Final = 10.0  # seconds beyond its running time after which iperf3 is taken to hang
+_GRACE: Final = 10  # seconds beyond its running time after which iperf3 is taken to hang
 
 
 class TcpSubject(Protocol):
@@ -73,17 +73,17 @@ class Stream:
         stack.callback(subject.close)
         subject.prepare(self._topology)
 
-    def rate(self, seconds: float, cpu: int) -> float:
-        """Run one stream for so long, all of it on one CPU; bits a second that the server received.
+    def rate(self, seconds: int, cpu: int) -> float:
+        """Run one stream for whole seconds, 1 or more, all of it on one CPU; bits a second that the server received.
 
         Raises ``BenchError`` where iperf3 is missing, fails, or does not end."""
-        client = ["iperf3", "-c", str(DIALLED), "-p", str(PORT), "-t", f"{seconds:g}", "-J"]
+        client = ["iperf3", "-c", str(DIALLED), "-p", str(PORT), "-t", str(seconds), "-J"]
         client += ["--connect-timeout", "2000", "-A", f"{cpu},{cpu}"]
         with self._server(), inside(self._topology.source):
             try:
                 done = subprocess.run(client, capture_output=True, text=True, timeout=seconds + _GRACE, check=False)
             except subprocess.TimeoutExpired as error:
-                raise BenchError(f"{self.name}: iperf3 did not end within {seconds + _GRACE:g} s") from error
+                raise BenchError(f"{self.name}: iperf3 did not end within {seconds + _GRACE} s") from error
         try:
             report = json.loads(done.stdout)
             return float(report["end"]["sum_received"]["bits_per_second"])

@@ -47,20 +47,18 @@ class Topology:
         self.source = f"{self.name}-source"
         self.gateway = f"{self.name}-gateway"
         self.sink = f"{self.name}-sink"
+        self._made: list[str] = []
         with ExitStack() as undo:
             undo.callback(self.close)
-            for namespace in self._namespaces:
+            for namespace in (self.source, self.gateway, self.sink):
                 netns.create(namespace)
+                self._made.append(namespace)
                 write_sysctl(namespace, "ipv6/conf/default/disable_ipv6", 1)  # no packets but those of the bench
                 with _links(namespace) as links:
                     links.link("set", index=1, state="up")
             self.source_port, self.input = _wire(self.gateway, "in", self.source)
             self.sink_port, self.output = _wire(self.gateway, "out", self.sink)
             undo.pop_all()
-
-    @property
-    def _namespaces(self) -> tuple[str, str, str]:
-        return self.source, self.gateway, self.sink
 
     def __enter__(self) -> Self:
         return self
@@ -72,9 +70,9 @@ class Topology:
 
     def close(self) -> None:
         """Remove the namespaces, and with them all that is inside."""
-        for namespace in self._namespaces:
+        while self._made:
             with suppress(FileNotFoundError):
-                netns.remove(namespace)
+                netns.remove(self._made.pop())
 
 
 def sweep() -> list[str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from isthmus.bench import BenchError
 from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
+from isthmus.bench.gateway import StaticNat, StaticNatTcp
 from isthmus.bench.machine import quietest_cpu
 from isthmus.bench.run import (
     FULL,
@@ -23,9 +24,13 @@ from isthmus.bench.run import (
     rows,
     tcp_rates,
 )
+from isthmus.bench.subject import Subject
 from isthmus.bench.throughput import KernelForwardTcp
 from isthmus.bench.topology import sweep
 from isthmus.cli.output import NO, Output, OutputOption, die, err, out, print_json
+
+LOADED = (1, 1_000, 10_000)
+"""Peerings loaded: the numbers in the rows' names."""
 
 
 def bench(
@@ -60,8 +65,9 @@ def _measure(effort: Effort) -> list[Row]:
     for name in sweep():
         console.print(f"removed {name}, which an earlier bench left behind")
     cpu = quietest_cpu()
-    packets = packet_rates([XdpRedirect(), KernelForward(), KernelNftablesNat()], effort, cpu, console.print, warn)
-    tcp = tcp_rates([KernelForwardTcp()], effort, cpu, console.print)
+    baselines: list[Subject] = [XdpRedirect(), KernelForward(), KernelNftablesNat()]
+    packets = packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, console.print, warn)
+    tcp = tcp_rates([KernelForwardTcp(), StaticNatTcp()], effort, cpu, console.print)
     return [*rows(packets, PACKET_COMPARISONS, "Mpps", 1e6), *rows(tcp, TCP_COMPARISONS, "Gb/s", 1e9)]
 
 

@@ -1,6 +1,77 @@
 """``isthmus trace``."""
 
+from typing import Annotated
 
-def trace() -> None:
-    """What happens to this packet, and to its reply?"""
-    raise SystemExit("not built yet")
+import typer
+
+from isthmus.cli.objects import load, report_others
+from isthmus.cli.output import NO, OK, Output, OutputOption, die, out, print_json
+from isthmus.cli.unknown import unknown
+from isthmus.compile import compile_tables
+from isthmus.tables.verdicts import Verdict
+from isthmus.trace.explain import Answer, explain
+from isthmus.trace.packet import Packet
+from isthmus.trace.question import DEFAULT_DPORT, DEFAULT_SPORT, DEFAULT_TTL, Question, packet_of
+from isthmus.trace.report import headline, lines
+
+HIGHEST_PORT, HIGHEST_BYTE = 65535, 255
+
+
+def trace(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="YAML files, directories, or - for stdin.")],
+    vpc: Annotated[str, typer.Option("--from", metavar="VPC", help="The VPC that the packet comes from.")],
+    src: Annotated[str, typer.Option(metavar="IP", help="Source, as its own VPC knows it.")],
+    dst: Annotated[str, typer.Option(metavar="IP", help="Destination, as the sender dials it.")],
+    proto: Annotated[str, typer.Option(help="tcp (a SYN), udp, icmp (the family's own) or a number.")] = "tcp",
+    sport: Annotated[
+        int | None, typer.Option(help=f"Source port; default {DEFAULT_SPORT}.", min=0, max=HIGHEST_PORT)
+    ] = None,
+    dport: Annotated[
+        int | None, typer.Option(help=f"Destination port; default {DEFAULT_DPORT}.", min=0, max=HIGHEST_PORT)
+    ] = None,
+    type_: Annotated[
+        int | None, typer.Option("--type", help="ICMP type; echo request if not given.", min=0, max=HIGHEST_BYTE)
+    ] = None,
+    code: Annotated[int | None, typer.Option(help="ICMP code; 0 if not given.", min=0, max=HIGHEST_BYTE)] = None,
+    ttl: Annotated[int, typer.Option(help="TTL or hop limit.", min=0, max=HIGHEST_BYTE)] = DEFAULT_TTL,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What happens to this packet, and to its reply?
+
+    Follows one packet through the stages of the packet path and prints what each decided, by which line of whose
+    object. Needs no root, no kernel and no running gateway. Exit status 1 if the packet is dropped.
+    """
+    packet = _asked(Question(src, dst, proto, sport, dport, type_, code, ttl))
+    loaded = load(files)
+    tables = compile_tables(loaded.model)
+    report_others(loaded)
+    if vpc not in tables.vpcs:
+        unknown("VPC", vpc, tables.vpcs, loaded)
+    answer = explain(tables, vpc, packet)
+    if output is Output.JSON:
+        print_json(answer.as_json())
+    else:
+        _print(answer)
+    raise typer.Exit(NO if answer.verdict.dropped else OK)
+
+
+def _asked(question: Question) -> Packet:
+    try:
+        return packet_of(question)
+    except ValueError as error:
+        die(str(error))
+
+
+def _print(answer: Answer) -> None:
+    _print_one(answer, "")
+    if answer.reply is not None:
+        out().print()
+        _print_one(answer.reply, "reply: ")
+    elif answer.verdict == Verdict.FORWARDED:
+        out().print("\nreply: nobody replies to this")
+
+
+def _print_one(answer: Answer, prefix: str) -> None:
+    out().print(prefix + headline(answer), style="bold red" if answer.verdict.dropped else "bold green")
+    for line in lines(answer):
+        out().print(line)

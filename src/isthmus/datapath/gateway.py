@@ -23,6 +23,7 @@ from isthmus.datapath.libbpf import (
     attach_tcx,
     attach_xdp,
     compiled,
+    possible_cpus,
     struct_layout,
     struct_size,
 )
@@ -139,6 +140,7 @@ class PacketPath:
             for item in fields(room):
                 entries = getattr(room, item.name)
                 loaded.resize(item.name, 2 * entries if item.name == "vpcs" else entries)
+            loaded.resize("payloads", possible_cpus())
             loaded.load()
             return cls(loaded, room)
         except BaseException:

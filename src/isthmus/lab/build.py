@@ -123,7 +123,7 @@ def _join(ports: IPRoute, vpc: LabVpc) -> None:
 
 
 def _furnish_kernel(netlink: IPRoute, vpc: LabVpc) -> None:
-    """The gateway's kernel of a VPC: its addresses, and on-link routes, so that it can resolve hosts and answer them."""
+    """The gateway's kernel of a VPC: its addresses, and routes, so that it can find hosts and answer them."""
     netlink.link("set", index=1, state="up")
     for link in vpc.links:
         index = _up(netlink, link)
@@ -144,8 +144,6 @@ def _furnish_hosts(netlink: IPRoute, vpc: LabVpc) -> None:
         _address(netlink, index, 6, HOST_LINK_LOCAL, 64, _LINK_SCOPE)
         mine = [(host.family, host.address) for host in vpc.hosts if link.inside in host.links]
         for family, address in dict.fromkeys([*mine, *link.routers]):
-            if (family, address) == (6, HOST_LINK_LOCAL):
-                continue
             _address(netlink, index, family, address, BITS[family], _HOST_SCOPE)
         for family in FAMILIES:
             everything = Prefix(family, 0, 0)
@@ -165,9 +163,9 @@ def _up(netlink: IPRoute, link: Link) -> int:
 
 
 def _address(netlink: IPRoute, index: int, family: Family, address: int, length: int, scope: int) -> None:
-    netlink.addr(
-        "add", index=index, address=format_address(family, address), prefixlen=length, scope=scope, flags=_NO_DAD
-    )
+    """Add an address to a link; nothing happens if it has it."""
+    text = format_address(family, address)
+    _unless_there(lambda: netlink.addr("add", index=index, address=text, prefixlen=length, scope=scope, flags=_NO_DAD))
 
 
 def _route(

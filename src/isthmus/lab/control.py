@@ -39,8 +39,8 @@ class Up(NamedTuple):
 def up(objects: Objects, files: list[str], say: Say) -> Up:
     """Make a lab; every address in it can be used when this returns.
 
-    LabError if it can't be: a lab or a namespace of that name is there, or the packet path does not come up. Then, as on any other
-    exception, what was made is removed again.
+    LabError if it can't be: a lab or a namespace of that name is there, or the packet path does not come up. Then, as
+    on any other exception, what was made is removed again.
     """
     began = time.monotonic()
     plan = objects.plan
@@ -161,7 +161,9 @@ def _start_keeper(state: State, say: Say) -> dict[str, str]:
                 found: dict[str, str] = message["hooks"]
                 return found
             if "error" in message:
-                raise LabError(f"the packet path of lab {state.name} did not come up: {message['error']}{_log_tail(state)}")
+                raise LabError(
+                    f"the packet path of lab {state.name} did not come up: {message['error']}{_log_tail(state)}"
+                )
             say(message["say"])
     raise LabError(f"the packet path of lab {state.name} did not come up{_log_tail(state)}")
 
@@ -208,5 +210,3 @@ def _remove(state: State, say: Say) -> None:
             say(f"processes still run in {name}, cut off from everything: {', '.join(map(str, sorted(users[there])))}")
         netns.remove(name)
     state.remove()
-
-

@@ -18,7 +18,10 @@ from isthmus.tables.address import BITS, Family, Prefix, step
 from isthmus.tables.entries import Nat, SideKey, Tables
 from isthmus.trace.martians import MARTIANS
 
-_SITE: dict[Family, int] = {4: 24, 6: 64}  # where the search goes on if a peer's host has the address: the next of these
+_SITE: dict[Family, int] = {
+    4: 24,
+    6: 64,
+}  # where the search goes on if a peer's host has the address: the next of these
 
 
 class HostAddress(NamedTuple):
@@ -40,7 +43,9 @@ def host_addresses(
     for _, peering in sorted(model.peerings.items()):
         for side in peering.sides:
             mine = found[side.vpc]
-            peers = {address for peer in plain_peers[side.vpc] for address in found[peer]} if _plain(side.nat) else set()
+            peers = (
+                {address for peer in plain_peers[side.vpc] for address in found[peer]} if _plain(side.nat) else set()
+            )
             ranges = tables.sides[SideKey(peering.name, side.vpc)].private
             for item in side.ips:
                 family = item.prefix.family
@@ -50,7 +55,9 @@ def host_addresses(
                 address = first_host(item.prefix, offered, barred, taken)
                 if address is not None:
                     mine.setdefault((family, address), f"Peering/{peering.name} {item.path}")
-    return {vpc: tuple(HostAddress(*key, origin) for key, origin in sorted(hosts.items())) for vpc, hosts in found.items()}
+    return {
+        vpc: tuple(HostAddress(*key, origin) for key, origin in sorted(hosts.items())) for vpc, hosts in found.items()
+    }
 
 
 def first_host(
@@ -58,8 +65,8 @@ def first_host(
 ) -> int | None:
     """The host address of one item (left-aligned); None if nothing of it can be one.
 
-    ``offered``: what its side offers in this family, without holes. ``barred``: the gateway's own addresses. ``taken``: those of the
-    peer's hosts; if it has all there are, the first is shared with it.
+    ``offered``: what its side offers in this family, without holes. ``barred``: the gateway's own addresses. ``taken``:
+    those of the peer's hosts; if it has all there are, the first is shared with it.
     """
     unit = step(prefix.family)
     holes = [(martian.first, martian.last) for martian in MARTIANS[prefix.family]]
@@ -91,7 +98,7 @@ def _at_least(usable: Sequence[Interval], low: int) -> int | None:
 
 
 def _edges(prefix: Prefix) -> tuple[int, ...]:
-    """Network and broadcast address of an IPv4 CIDR, the subnet-router anycast address of an IPv6 one (RFC 4291 2.6.1)."""
+    """Network and broadcast address of an IPv4 CIDR; of an IPv6 one the subnet-router anycast (RFC 4291 2.6.1)."""
     if prefix.length >= BITS[prefix.family] - 1:
         return ()
     return (prefix.first, prefix.last) if prefix.family == 4 else (prefix.first,)

@@ -1,8 +1,9 @@
 """The process that holds a lab's packet path: ``python -m isthmus.lab.keeper NAME READY_FD``.
 
 A packet path lives as long as the process that loaded it, so every lab has one in the background. It attaches the
-ports, hands over the tables, and tells the packet path which neighbours the gateway's kernels found. On the pipe READY_FD
-it says how it goes, one JSON object a line: ``{"say": …}``, and last ``{"hooks": …}`` or ``{"error": …}``. It ends on SIGTERM.
+ports, hands over the tables, and tells the packet path which neighbours the gateway's kernels found. On the pipe
+READY_FD it says how it goes, one JSON object a line: ``{"say": …}``, and last ``{"hooks": …}`` or ``{"error": …}``. It
+ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Final, NamedTuple
 
-from isthmus.datapath import Bindings, PacketPath, PortBinding
+from isthmus.datapath import Bindings, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
 from isthmus.lab.plan import LabPlan, LabVpc, Link
 from isthmus.lab.state import Objects, State
@@ -29,11 +30,9 @@ from isthmus.tables.entries import AttachmentKey
 
 _READY_WITHIN_S: Final = 8.0
 _ASK_AGAIN_S: Final = 0.3
-_FALLBACK: Final = {"auto": ("xdp", "generic"), "xdp": ("xdp",), "tc": ("tc",)}
+_FALLBACK: Final[dict[str, tuple[Hook, ...]]] = {"auto": ("xdp", "generic"), "xdp": ("xdp",), "tc": ("tc",)}
 
 _log = logging.getLogger("isthmus.lab.keeper")
-
-_IPV4_ZEROS: Final = (1 << 96) - 1
 
 
 class _Follower(NamedTuple):
@@ -95,7 +94,7 @@ class Keeper:
                 for neighbour in follower.neighbours.changes():
                     self._tell(follower, neighbour)
         if self._path.event_fd in ready:
-            self._ask({(key, _family(address), address) for key, address in self._path.poll(0)})
+            self._ask(self._path.poll())
 
     def _tell(self, follower: _Follower, neighbour: Neighbour) -> None:
         key = follower.attachments.get(neighbour.interface)
@@ -106,10 +105,10 @@ class Keeper:
             self._known.discard(known)
         else:
             self._known.add(known)
-        self._path.set_neighbor(key, neighbour.address, neighbour.mac)
+        self._path.set_neighbor(key, neighbour.family, neighbour.address, neighbour.mac)
 
-    def _ask(self, wanted: set[tuple[AttachmentKey, Family, int]]) -> None:
-        for key, family, address in sorted(wanted):
+    def _ask(self, wanted: Iterable[tuple[AttachmentKey, Family, int]]) -> None:
+        for key, family, address in wanted:
             if key in self._by_attachment:
                 neighbours, index = self._by_attachment[key]
                 neighbours.resolve(index, family, address)
@@ -142,11 +141,6 @@ def _attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBindi
         else:
             return PortBinding(index, bytes.fromhex(mac.replace(":", "")), link.mtu, hook)
     raise AssertionError(hooks)
-
-
-def _family(address: int) -> Family:
-    """Of a next hop that the packet path asks for: a left-aligned IPv4 address has 96 zeros behind it."""
-    return 6 if address & _IPV4_ZEROS else 4
 
 
 def _not_found(missing: set[tuple[AttachmentKey, Family, int]]) -> str:

@@ -9,7 +9,7 @@ NAMESPACE_LIMIT = 63
 """Longest namespace name, in characters: longer ones are cut and end in a hash, so that a listing stays readable."""
 
 LAB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-"""A lab's name: at most 40 characters of a DNS label. Without dots, ``N.gw`` can't be a host namespace of another lab."""
+"""A lab's name: at most 40 characters of a DNS label. Without dots, ``N.gw`` is no host namespace of another lab."""
 
 _HASH_DIGITS = 8
 

@@ -15,8 +15,8 @@ _SET_GRO = 0x2C  # ETHTOOL_SGRO
 def prepare_for_xdp(interface: str) -> None:
     """Make the end of a veth whose other end has an XDP program fit for it.
 
-    A veth takes frames that XDP redirects only if it has NAPI, which GRO brings; and a redirected packet is sent on as it
-    is, so its checksum must be complete: transmit checksum offload off.
+    A veth takes frames that XDP redirects only if it has NAPI, which GRO brings; and a redirected packet is sent on as
+    it is, so its checksum must be complete: transmit checksum offload off.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _set(control, interface, _SET_GRO, 1)

@@ -38,8 +38,10 @@ class LinkRoute(NamedTuple):
 class Link(NamedTuple):
     """An attachment: a veth from the hosts to the gateway's port, and one from there to the VPC's own namespace.
 
-    ``hook`` is the one asked for: ``auto`` (native XDP, else generic), ``xdp`` or ``tc``. ``inside`` is its name in both the hosts' and the VPC's namespace; ``port`` and ``kernel_port`` are in the gateway's.
-    ``addresses`` are the gateway's own (family, address, prefix length), ``gateway`` its address as hosts route to it.
+    ``hook`` is the one asked for: ``auto`` (native XDP, else generic), ``xdp`` or ``tc``. ``inside`` is the link's name
+    in both the hosts' and the VPC's namespace; ``port`` and ``kernel_port`` are in the gateway's. ``addresses`` are the
+    gateway's own (family, address, prefix length), ``gateway`` its address as hosts route to it. ``routers`` are those
+    that ``routes`` go through.
     """
 
     attachment: AttachmentKey
@@ -166,7 +168,9 @@ def _links(vpc: str, tables: Tables, hook: str, numbers: Iterator[int], notices:
     for attachment in tables.vpcs[vpc].attachments:
         key = attachment.key
         if key.tag.kind is not TagKind.UNTAGGED:
-            notices.append(f"VPC/{vpc}: attachment {key.interface} has a {key.tag.kind.name} tag, not carried yet: left out")
+            notices.append(
+                f"VPC/{vpc}: attachment {key.interface} has a {key.tag.kind.name} tag, not carried yet: left out"
+            )
             continue
         number = next(numbers)
         routes = tuple(

@@ -58,7 +58,7 @@ class _Handle:
 
 
 def _started(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat (proc(5)), counted behind the name, which may hold anything. None: gone, or a zombie."""
+    """Field 22 of /proc/PID/stat (proc(5)), counted behind the name, which may hold anything. None: it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

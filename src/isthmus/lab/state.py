@@ -69,11 +69,13 @@ class State:
         try:
             self.folder.mkdir(mode=0o700)
         except FileExistsError as error:
-            raise LabError(f"there is a lab {self.name} already; remove it with: isthmus lab down --name {self.name}") from error
+            raise LabError(
+                f"there is a lab {self.name} already; remove it with: isthmus lab down --name {self.name}"
+            ) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the one who makes or removes this lab. LabError if another one does, and goes on doing it, or it is gone."""
+        """Be the one who makes or removes this lab. LabError if another one goes on doing it, or it is gone."""
         try:
             fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -115,10 +117,13 @@ class State:
         try:
             found = pickle.loads((self.folder / "objects.pickle").read_bytes())
         except FileNotFoundError as error:
-            raise LabError(f"there is no lab {self.name}; make one with: isthmus lab up FILE --name {self.name}") from error
+            raise LabError(
+                f"there is no lab {self.name}; make one with: isthmus lab up FILE --name {self.name}"
+            ) from error
         except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, EOFError) as error:
             raise LabError(
-                f"lab {self.name} was made by another version of isthmus: isthmus lab down --name {self.name}, and up again"
+                f"lab {self.name} was made by another version of isthmus; remove it with: "
+                f"isthmus lab down --name {self.name}"
             ) from error
         if not isinstance(found, Objects):
             raise LabError(f"lab {self.name}: objects.pickle holds something else")

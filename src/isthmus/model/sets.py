@@ -23,8 +23,11 @@ def interval(prefix: Prefix) -> Interval:
 
 def union(intervals: Iterable[Interval]) -> Set:
     """The set of all addresses in any of the intervals, which may overlap and come in any order."""
+    ordered = sorted(intervals)
+    if len(ordered) == 1:
+        return (ordered[0],) if ordered[0][0] < ordered[0][1] else EMPTY
     merged: list[Interval] = []
-    for start, stop in sorted(intervals):
+    for start, stop in ordered:
         if merged and start <= merged[-1][1]:
             if stop > merged[-1][1]:
                 merged[-1] = (merged[-1][0], stop)

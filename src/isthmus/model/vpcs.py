@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from isthmus.api.found import Found
 from isthmus.api.vpc import Attachment as WrittenAttachment
@@ -31,8 +32,8 @@ def resolve_vpcs(objects: Iterable[Found[WrittenVpc]]) -> Domains:
     domains = Domains()
     claimed: dict[tuple[str, Tag], tuple[Found[WrittenVpc], str]] = {}
     for found in objects:
-        if found.name in domains.objects or found.name in domains.broken:
-            first = domains.objects.get(found.name) or domains.broken[found.name]
+        first = domains.objects.get(found.name) or domains.broken.get(found.name)
+        if first is not None and found.name:
             domains.problems.append(name_duplicate(found, first))
             continue
         problems: list[Problem] = []
@@ -48,7 +49,7 @@ def resolve_vpcs(objects: Iterable[Found[WrittenVpc]]) -> Domains:
     return domains
 
 
-def name_duplicate(found: Found[WrittenVpc], first: Found[WrittenVpc]) -> Problem:
+def name_duplicate(found: Found[Any], first: Found[Any]) -> Problem:
     """Two objects of one kind and name."""
     path = "metadata.name"
     message = f"{found.label} stands twice: here and at {first.at(path)}"
@@ -192,11 +193,3 @@ def _tag_words(tag: Tag) -> str:
     words = {TagKind.UNTAGGED: "untagged", TagKind.QINQ: f"QinQ {tag.outer}.{tag.inner}"}
     return words.get(tag.kind) or f"{tag.kind.name} {tag.outer}"
 
-
-def inferred_attachment(name: str) -> Attachment:
-    """What a VPC without an object is taken to be attached by: a port of its own name, link-local addresses."""
-    addresses: tuple[tuple[Family, int, int], ...] = (
-        (4, Prefix.parse("169.254.0.1/32").first, 32),
-        (6, Prefix.parse("fe80::1/128").first, 64),
-    )
-    return Attachment(name, Tag(), addresses, 0, "")

@@ -1,8 +1,8 @@
 """The neighbour table of a network namespace, followed as it changes (RTNETLINK, rtnetlink(7)).
 
 The kernel of a VPC's namespace does ARP and neighbour discovery; this tells which MAC addresses it found. A wanted
-neighbour is asked for with ``NTF_USE``, as if a packet had needed it. One that has become stale is asked for again, because
-the kernel does not see the packet path use it; so a host that moved or left is noticed.
+neighbour is asked for with ``NTF_USE``, as if a packet had needed it. One that has become stale is asked for again,
+because the kernel does not see the packet path use it; so a host that moved or left is noticed.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Neighbours:
     def resolve(self, interface: int, family: Family, address: int) -> None:
         """Have the kernel find out, or confirm, who has this address (left-aligned) on a link of its namespace.
 
-        The answer comes with ``changes``. Asking while it is being found out changes nothing; an interface that has gone
-        is passed over.
+        The answer comes with ``changes``. Asking while it is being found out changes nothing; an interface that has
+        gone is passed over.
         """
         kin = next(number for number, name in _FAMILIES.items() if name == family)
         raw = address_bytes(family, address)

@@ -11,7 +11,7 @@ from isthmus.trace.stages.path import find_exposure
 
 
 class CandidateRow(NamedTuple):
-    """One candidate. ``prefix`` and ``metric`` are those that it was compared by; no ``metric`` where it has no route."""
+    """One candidate. It was compared by ``prefix`` and ``metric``; the latter is None where it has no route."""
 
     peering: str
     prefix: str

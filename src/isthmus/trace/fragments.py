@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus.trace.checksum import updated
 from isthmus.trace.wire import MORE_FRAGMENTS, OFFSET_MASK
 
+MOST_PIECES = 64
 END_OF_OPTIONS, NO_OPERATION, COPIED = 0, 1, 0x80
 
 
@@ -12,13 +13,13 @@ def fragments(packet: bytes, mtu: int) -> list[bytes] | None:
     """The packet as fragments of at most ``mtu`` bytes, each as large as fits; None if it can't be cut.
 
     The packet is whole, without Ethernet header or padding, and may be a fragment itself. All keep its ID and its
-    other fields; the first has all options, later ones those that are to be copied. Header checksums are updated
+    other fields; the first has all options, later ones NOPs for those that are not to be copied. Header checksums are updated
     incrementally, so a wrong one stays wrong in every fragment. It can't be cut where not even 8 bytes of payload
-    fit, or where an offset would not fit into its 13 bits.
+    fit, where an offset would not fit into its 13 bits, or where more than 64 pieces would be needed.
     """
     first_header = packet[: (packet[0] & 15) * 4]
     payload = packet[len(first_header) :]
-    later_header = _with_options(first_header, _copied_options(first_header[20:]))
+    later_header = _without_uncopied(first_header)
     flags = int.from_bytes(packet[6:8], "big")
     cut: list[bytes] = []
     done = 0
@@ -26,7 +27,7 @@ def fragments(packet: bytes, mtu: int) -> list[bytes] | None:
         header = later_header if cut else first_header
         room = mtu - len(header)
         offset = (flags & OFFSET_MASK) + done // 8
-        if room < 8 or offset > OFFSET_MASK:
+        if room < 8 or offset > OFFSET_MASK or len(cut) == MOST_PIECES:
             return None
         piece = payload[done : done + room]
         more = flags & MORE_FRAGMENTS
@@ -50,24 +51,20 @@ def _header_for(packet: bytes, header: bytes, payload: int, flags_and_offset: in
     return bytes(new)
 
 
-def _with_options(header: bytes, options: bytes) -> bytes:
-    """The fixed 20 bytes of a header with other options, padded to whole words of 4 bytes."""
-    padded = options.ljust(-len(options) % 4 + len(options), bytes([END_OF_OPTIONS]))
-    return bytes([0x40 | 5 + len(padded) // 4]) + header[1:20] + padded
+def _without_uncopied(header: bytes) -> bytes:
+    """The header with NOPs where options stood whose copied flag is not set (RFC 791 3.1), as Linux does.
 
-
-def _copied_options(options: bytes) -> bytes:
-    """Those options whose copied flag is set (RFC 791 3.1); nothing behind one that is malformed."""
-    kept = bytearray()
-    at = 0
-    while at < len(options) and options[at] != END_OF_OPTIONS:
-        if options[at] == NO_OPERATION:
-            at += 1
-            continue
-        size = options[at + 1] if at + 1 < len(options) else 0
-        if size < 2 or at + size > len(options):
+    What stands behind an option that is malformed stays.
+    """
+    cleared = bytearray(header)
+    at = 20
+    while at < len(header) and header[at] != END_OF_OPTIONS:
+        size = 1
+        if header[at] != NO_OPERATION:
+            size = header[at + 1] if at + 1 < len(header) else 0
+        if size == 0 or at + size > len(header):
             break
-        if options[at] & COPIED:
-            kept += options[at : at + size]
+        if not header[at] & COPIED:
+            cleared[at : at + size] = bytes([NO_OPERATION]) * size
         at += size
-    return bytes(kept)
+    return bytes(cleared)

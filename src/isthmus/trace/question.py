@@ -92,13 +92,14 @@ class Shown(NamedTuple):
 def shown(packet: Packet) -> Shown:
     """The packet for an answer."""
     names: dict[int, str | int] = {TCP: "tcp", UDP: "udp", ICMP_PROTO[packet.family]: "icmp"}
-    ports = (packet.sport, packet.dport) if packet.proto in (TCP, UDP) else (None, None)
-    kind = (packet.sport, packet.dport) if packet.icmp else (None, None)
+    ports, icmp = packet.proto in (TCP, UDP), packet.icmp
     return Shown(
-        format_address(packet.family, packet.src),
-        format_address(packet.family, packet.dst),
-        names.get(packet.proto, packet.proto),
-        *ports,
-        *kind,
-        packet.ttl,
+        src=format_address(packet.family, packet.src),
+        dst=format_address(packet.family, packet.dst),
+        proto=names.get(packet.proto, packet.proto),
+        sport=packet.sport if ports else None,
+        dport=packet.dport if ports else None,
+        type=packet.sport if icmp else None,
+        code=packet.dport if icmp else None,
+        ttl=packet.ttl,
     )

@@ -10,7 +10,7 @@ from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.martians import is_martian
 from isthmus.trace.stages.path import find_exposure
-from isthmus.trace.words import exposed, offered_to, rule_words, text
+from isthmus.trace.words import address_text, exposed, offered_to, rule_words
 
 
 class Refusal(NamedTuple):
@@ -28,14 +28,14 @@ def refusal(judgement: Judgement) -> Refusal:
 
 
 def _local(judgement: Judgement) -> Refusal:
-    dst = text(judgement.packet.family, judgement.packet.dst)
+    dst = address_text(judgement.packet.family, judgement.packet.dst)
     return Refusal(
         f"{dst} is the gateway in {judgement.vpc.name}: its own network stack answers", judgement.vpc.origin, ""
     )
 
 
 def _spoof(judgement: Judgement) -> Refusal:
-    src = text(judgement.packet.family, judgement.packet.src)
+    src = address_text(judgement.packet.family, judgement.packet.src)
     hint = "give the host an address of its own, or choose another --src"
     return Refusal(f"{src} is the gateway's own address in {judgement.vpc.name}", judgement.vpc.origin, hint)
 
@@ -48,7 +48,7 @@ def _martian(judgement: Judgement) -> Refusal:
         hint = "move the `as` or `ips` of this peering out of loopback, link-local, multicast and reserved space"
         origin = judgement.chosen.candidate.origin if judgement.chosen is not None else None
         return Refusal("a translated address may never cross the gateway", origin, hint)
-    bad = [text(packet.family, a) for a in (packet.src, packet.dst) if is_martian(packet.family, a)]
+    bad = [address_text(packet.family, a) for a in (packet.src, packet.dst) if is_martian(packet.family, a)]
     hint = "loopback, link-local, multicast and reserved addresses stay in their VPC: use others"
     return Refusal(f"{' and '.join(bad)} may never cross the gateway", None, hint)
 
@@ -61,25 +61,27 @@ def _icmp_malformed(judgement: Judgement) -> Refusal:
 def _no_peering(judgement: Judgement) -> Refusal:
     packet, vpc = judgement.packet, judgement.vpc
     hint = f"{vpc.name} can dial {offered_to(vpc, packet.family)}; or offer the address in a peering with {vpc.name}"
-    return Refusal(f"no peer of {vpc.name} offers {text(packet.family, judgement.key.dst)}", vpc.origin, hint)
+    return Refusal(f"no peer of {vpc.name} offers {address_text(packet.family, judgement.key.dst)}", vpc.origin, hint)
 
 
 def _nat_hole(judgement: Judgement) -> Refusal:
     hint = "a `not` of that side takes the address out, in both spaces: remove the `not`, or dial another address"
-    return Refusal(f"{text(judgement.key.family, judgement.key.dst)} is a hole", _exposure_origin(judgement), hint)
+    return Refusal(
+        f"{address_text(judgement.key.family, judgement.key.dst)} is a hole", _exposure_origin(judgement), hint
+    )
 
 
 def _same_vpc(judgement: Judgement) -> Refusal:
     name = judgement.vpc.name
-    hint = f"traffic inside {name} does not pass the gateway: look at its switches; or offer the address outside its subnets"
-    dst = text(judgement.key.family, judgement.key.dst)
+    hint = f"traffic inside {name} never passes the gateway: look at its switches, or at who should offer this address"
+    dst = address_text(judgement.key.family, judgement.key.dst)
     return Refusal(f"{dst} is in {name}'s own subnets", _exposure_origin(judgement), hint)
 
 
 def _no_route(judgement: Judgement) -> Refusal:
     key = judgement.key
     lacking = [
-        f"{path.candidate.there.vpc} has no route to {text(key.family, key.dst + path.candidate.delta)}"
+        f"{path.candidate.there.vpc} has no route to {address_text(key.family, key.dst + path.candidate.delta)}"
         for path in judgement.paths
         if path.candidate.there is not None
     ]
@@ -97,7 +99,7 @@ def _gateway_address(judgement: Judgement) -> Refusal:
 
 def _source_not_exposed(judgement: Judgement) -> Refusal:
     here, key = judgement.here, judgement.key
-    src = text(key.family, key.src)
+    src = address_text(key.family, key.src)
     if here is None:
         return _anything_else(judgement)
     name = here.key

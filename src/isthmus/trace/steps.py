@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from isthmus.tables.address import MASK128
-from isthmus.tables.entries import Nat, Origin
+from isthmus.tables.entries import Origin
 from isthmus.trace.judge import STAGES
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.words import rule_words, text
+from isthmus.trace.words import address_text, rule_words
 
 
 class Step(NamedTuple):
@@ -51,9 +50,12 @@ def _path(judgement: Judgement) -> _Found:
     if chosen is None or chosen.candidate.there is None:
         return
     there = chosen.candidate.there
-    yield f"{text(key.family, key.dst)} is offered by {there.vpc} in peering {there.peering}", chosen.candidate.origin
+    yield (
+        f"{address_text(key.family, key.dst)} is offered by {there.vpc} in peering {there.peering}",
+        chosen.candidate.origin,
+    )
     if chosen.route is not None:
-        private = text(key.family, key.dst + chosen.candidate.delta)
+        private = address_text(key.family, key.dst + chosen.candidate.delta)
         yield (
             f"{there.vpc} has a route to {private}: {chosen.route.prefix}, metric {chosen.route.metric}",
             chosen.route.origin,
@@ -64,8 +66,8 @@ def _source(judgement: Judgement) -> _Found:
     source, key = judgement.source, judgement.key
     if source is None:
         return
-    private = text(key.family, key.src)
-    seen = f" as {text(key.family, key.src + source.delta)}" if source.delta else ""
+    private = address_text(key.family, key.src)
+    seen = f" as {address_text(key.family, key.src + source.delta)}" if source.delta else ""
     yield f"{private} is exposed{seen}", source.origin
 
 
@@ -82,7 +84,9 @@ def _translate(judgement: Judgement) -> _Found:
         return
     ends = (("source", before.src, after.src), ("destination", before.dst, after.dst))
     changes = [
-        f"{name} {text(before.family, old)} becomes {text(before.family, new)}" for name, old, new in ends if old != new
+        f"{name} {address_text(before.family, old)} becomes {address_text(before.family, new)}"
+        for name, old, new in ends
+        if old != new
     ]
     yield ", ".join(changes) or "nothing to translate", None
 
@@ -105,7 +109,9 @@ def _next_hop(judgement: Judgement) -> _Found:
         return
     family = translated.family
     where = (
-        f"router {text(family, hop.gateway)}" if hop.gateway is not None else f"{text(family, translated.dst)} on-link"
+        f"router {address_text(family, hop.gateway)}"
+        if hop.gateway is not None
+        else f"{address_text(family, translated.dst)} on-link"
     )
     yield f"{where}, on {hop.attachment.interface}", hop.origin
 

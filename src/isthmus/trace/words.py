@@ -10,7 +10,7 @@ from isthmus.tables.entries import Exposure, Nat, PathKind, Range, RuleEntry, Si
 PROTOCOLS = {None: "any protocol", 1: "icmp", 6: "tcp", 17: "udp"}
 ANY_PORT = (0, 65535)
 MOST_NAMED = 8
-"""More CIDRs than this are only counted."""
+"""More ranges than this are only counted."""
 
 
 def span(low_high: tuple[int, int]) -> str:
@@ -35,12 +35,17 @@ def rule_words(entry: RuleEntry) -> str:
 
 
 def cidrs(ranges: Iterable[tuple[Family, int, int]]) -> str:
-    """Ranges as CIDRs, the first few by name; ``nothing`` if there are none."""
-    names = [str(prefix) for family, first, last in ranges for prefix in range_prefixes(family, first, last)]
-    if not names:
-        return "nothing"
+    """The first few ranges, each a CIDR, or first-last where one CIDR will not do; ``nothing`` if there are none."""
+    names = [_range(*ends) for ends in ranges]
     more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (", ".join(names[:MOST_NAMED]) or "nothing") + (f" and {more} more" if more > 0 else "")
+
+
+def _range(family: Family, first: int, last: int) -> str:
+    whole = range_prefixes(family, first, last)
+    if len(whole) == 1:
+        return str(whole[0])
+    return f"{format_address(family, first)}-{format_address(family, last)}"
 
 
 def exposed(side: Side, family: Family) -> str:
@@ -89,6 +94,6 @@ def _joined(ranges: Sequence[tuple[Family, int, int]]) -> list[tuple[Family, int
     return found
 
 
-def text(family: Family, address: int) -> str:
+def address_text(family: Family, address: int) -> str:
     """An address of the tables, in digits."""
     return format_address(family, address & MASK128)

@@ -27,8 +27,8 @@ _OWN_PORTS: Final = range(20_000, 28_000)  # handed out one by one, so that ever
 class Case(NamedTuple):
     """One thing to try, from a host to an address as its VPC dials it (both left-aligned).
 
-    ``sport``, ``dport``: of TCP and UDP; in ICMP ``sport`` is the identifier of the echo request, and ``dport`` 0. No two cases
-    of one ``tick`` have the same (proto, sport, dport).
+    ``sport``, ``dport``: of TCP and UDP; in ICMP ``sport`` is the identifier of the echo request, and ``dport`` 0. No
+    two cases of one ``tick`` have the same (proto, sport, dport).
     """
 
     source_vpc: str
@@ -156,9 +156,7 @@ def _names(peering: Peering) -> tuple[str, str]:
     return peering.sides[0].vpc, peering.sides[1].vpc
 
 
-def _evenly(
-    items: Sequence[tuple[LabVpc, LabVpc]], most: int
-) -> Sequence[tuple[LabVpc, LabVpc]]:
+def _evenly(items: Sequence[tuple[LabVpc, LabVpc]], most: int) -> Sequence[tuple[LabVpc, LabVpc]]:
     return [items[n * len(items) // most] for n in range(most)] if len(items) > most else items
 
 

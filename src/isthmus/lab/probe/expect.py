@@ -15,7 +15,8 @@ from isthmus.trace.judge import judge
 from isthmus.trace.packet import ECHO_REQUEST, ICMP_PROTO, TCP, TCP_ACK, TCP_SYN, UDP, Packet
 
 Outcome = Literal["answered", "delivered", "dropped"]
-"""``answered``: it arrived and its reply came back. ``delivered``: it arrived, no reply came back. ``dropped``: it never arrived."""
+"""``answered``: it arrived and its reply came back. ``delivered``: it arrived, no reply came back. ``dropped``: it
+never arrived."""
 
 _LENGTH = 84  # bytes of an IP packet of the probes, about: far below any MTU
 _ECHO_REPLY: dict[Family, int] = {4: 0, 6: 129}
@@ -58,7 +59,11 @@ class Twin:
         back = judge(self._tables, arrival.vpc, _reply(arrived), self._environment)
         if back.verdict is not Verdict.FORWARDED or back.translated is None or back.hop is None:
             return Expected("delivered", f"reply: {back.verdict.label}", arrival)
-        if (back.hop.attachment.vpc, back.translated.src, back.translated.dst) != (case.source_vpc, case.target, case.source):
+        if (back.hop.attachment.vpc, back.translated.src, back.translated.dst) != (
+            case.source_vpc,
+            case.target,
+            case.source,
+        ):
             return Expected("delivered", "reply: goes elsewhere", arrival)
         return Expected("answered", "", arrival)
 

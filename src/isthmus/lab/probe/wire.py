@@ -8,9 +8,8 @@ from typing import Final, NamedTuple
 
 from isthmus.lab.plan import LabVpc
 from isthmus.lab.probe.cases import Proto
-from isthmus.tables.address import Family, address_from_bytes
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.packet import ECHO_REQUEST, TCP, TCP_ACK, UDP
+from isthmus.trace.packet import ECHO_REQUEST, TCP, TCP_ACK, TCP_SYN, UDP
 from isthmus.trace.wire import parse_frame
 
 _PROTOCOLS: Final = (0x0800, 0x86DD)  # ETH_P_IP, ETH_P_IPV6: sockets of these see what comes in alone
@@ -65,7 +64,7 @@ def _sighting(frame: bytes) -> Sighting | None:
     if isinstance(parsed, Verdict) or parsed.ip is None:
         return None
     packet, layout = parsed.ip.packet, parsed.ip.layout
-    if packet.proto == TCP and not packet.tcp_flags & TCP_ACK:
+    if packet.proto == TCP and packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
         return Sighting("tcp", packet.sport, packet.dport, packet.src, packet.dst)
     if packet.proto == UDP:
         return Sighting("udp", packet.sport, packet.dport, packet.src, packet.dst)

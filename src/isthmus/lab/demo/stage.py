@@ -1,0 +1,189 @@
+"""What a demonstration needs: commands as a user types them, a web server that says whom it sees, and a verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+from isthmus.datapath.netns import inside
+from isthmus.lab.plan import LabVpc
+from isthmus.lab.probe.wire import Watch
+from isthmus.lab.state import State
+from isthmus.tables.address import Family, format_address
+
+_PROGRAM: Final = Path(sys.executable).with_name("isthmus")
+_COMMAND_WITHIN_S: Final = 60
+_DARK: Final = 0.3  # seconds after a command in which a packet that must not come might still
+
+
+class Stage:
+    """Runs and shows. ``wrong`` lists every expectation that was not met."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+        self.met = 0
+        self._began = time.monotonic()
+        self._title = ""
+        self._bold, self._plain = ("\033[1m", "\033[0m") if _coloured() else ("", "")
+
+    def title(self, text: str) -> None:
+        """Begin a part."""
+        self._title = text
+        print(f"\n{self._bold}{text}{self._plain}   [{time.monotonic() - self._began:.0f} s]", flush=True)
+
+    def say(self, text: str) -> None:
+        """A sentence between commands."""
+        print(f"  {text}", flush=True)
+
+    def isthmus(self, *arguments: str, shown: bool = True, status: int = 0) -> str:
+        """Run our own program, whose exit status must be this; its output (both streams), which is shown too."""
+        print(f"  {self._bold}$ isthmus {' '.join(arguments)}{self._plain}", flush=True)
+        done = _run([str(_PROGRAM), *arguments])
+        text = (done.stdout + done.stderr).rstrip()
+        if done.returncode != status or shown:
+            print("\n".join(f"    {line}".rstrip() for line in text.splitlines()), flush=True)
+        if done.returncode != status:
+            self.expect(False, f"isthmus {arguments[0]} ends with {status}, and ended with {done.returncode}")
+        return text
+
+    def on(self, lab: str, vpc: str, *command: str) -> tuple[int, str]:
+        """Run a command on the hosts of a VPC: its exit status and output."""
+        print(f"  {self._bold}$ isthmus lab exec --name {lab} {vpc} -- {' '.join(command)}{self._plain}", flush=True)
+        done = _run([str(_PROGRAM), "lab", "exec", "--name", lab, vpc, "--", *command])
+        return done.returncode, done.stdout.strip()
+
+    def expect(self, met: bool, text: str) -> None:
+        """Say whether something came as it must."""
+        print(f"    {'ok    ' if met else 'WRONG '} {text}", flush=True)
+        if met:
+            self.met += 1
+        else:
+            self.wrong.append(f"{self._title}: {text}")
+
+    @contextmanager
+    def lab(self, name: str, file: Path, *options: str) -> Iterator[None]:
+        """A lab for a while; it is gone afterwards, whatever happens."""
+        if State(name).exists():
+            self.say(f"a lab {name} is left from a run that was killed; it goes first")
+            self.isthmus("lab", "down", "--name", name)
+        try:
+            self.isthmus("lab", "up", str(file), "--name", name, *options)
+            yield
+        finally:
+            if State(name).exists():
+                self.isthmus("lab", "down", "--name", name)
+
+    def fetch(self, lab: str, vpc: str, server: Server, address: str, port: int, seen_as: str | None) -> None:
+        """Fetch a page; the server must have seen the request come from ``seen_as``; None: it must not come at all."""
+        before = len(server.seen)
+        status, page = self.on(lab, vpc, "curl", "-sS", "-m", "1", f"http://{address}:{port}/")
+        requests = server.seen[before:]
+        if seen_as is None:
+            self.expect(status != 0 and not requests, f"nothing comes back, and {server.vpc} saw no request")
+            return
+        saw = f"{server.vpc} saw {' '.join(requests) or 'nothing'}; curl got: {page or 'nothing'}"
+        self.expect(status == 0 and [r.split()[0] for r in requests] == [seen_as], saw)
+
+    def ping(self, lab: str, vpc: str, address: str, witness: str, seen_as: str | None) -> None:
+        """Ping once; ``witness`` must see the request come from ``seen_as``; None: it must not come at all."""
+        with watching(lab, witness) as watch:
+            status, answer = self.on(lab, vpc, "ping", "-n", "-c", "1", "-W", "1", address)
+            if seen_as is None:
+                time.sleep(_DARK)
+            seen = [f"{source} > {target}" for source, target in _echo_requests(watch)]
+        reply = next((line for line in answer.splitlines() if "bytes from" in line), "no reply")
+        if seen_as is None:
+            self.expect(status != 0 and not seen, f"{reply}, and {witness} saw nothing")
+        else:
+            met = status == 0 and bool(seen) and all(s.split()[0] == seen_as for s in seen)
+            self.expect(met, f"{witness} saw {' '.join(seen) or 'nothing'}; ping got: {reply}")
+
+
+class Server:
+    """A small web server on the hosts of a VPC, plain HTTP, whose page says whom it sees. ``seen``: ``source > target``."""
+
+    def __init__(self, lab: str, vpc: str, ports: Sequence[int]) -> None:
+        """Listen at once, on all addresses of that VPC's hosts."""
+        self.vpc = vpc
+        self.seen: list[str] = []
+        handler = type("Handler", (_Page,), {"seen": self.seen, "vpc": vpc})
+        with inside(_vpc(lab, vpc).host_namespace):
+            self._servers = [ThreadingHTTPServer(("0.0.0.0", port), handler) for port in ports]
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop."""
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+
+class _Page(BaseHTTPRequestHandler):
+    seen: list[str]
+    vpc: str
+
+    def do_GET(self) -> None:
+        """Answer with what the connection looks like from here."""
+        here = self.connection.getsockname()[0]
+        there = self.client_address[0]
+        self.seen.append(f"{there} > {here}")
+        page = f"I am {here} in {self.vpc}, and you are {there}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name is the base class's
+        """Be silent."""
+
+
+@contextmanager
+def watching(lab: str, vpc: str) -> Iterator[Watch]:
+    """See what arrives at the hosts of a VPC."""
+    found = _vpc(lab, vpc)
+    with ExitStack() as stack:
+        with inside(found.host_namespace):
+            watch = stack.enter_context(closing(Watch(found)))
+        yield watch
+
+
+def _echo_requests(watch: Watch) -> list[tuple[str, str]]:
+    found = []
+    for one in watch.sockets:
+        family: Family = 4 if one is watch.sockets[0] else 6
+        for sighting in watch.sightings(one):
+            if sighting.proto == "icmp":
+                found.append((format_address(family, sighting.source), format_address(family, sighting.target)))
+    return found
+
+
+def _vpc(lab: str, name: str) -> LabVpc:
+    found = State(lab).objects().plan.vpc(name)
+    if found is None:
+        raise LookupError(f"lab {lab} has no VPC {name}")
+    return found
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_COMMAND_WITHIN_S,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "160"},
+    )
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

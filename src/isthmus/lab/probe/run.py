@@ -1,0 +1,183 @@
+"""Try all cases of a lab at once, and compare what was seen with what the twin expects."""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from typing import Any, Final, NamedTuple
+
+from isthmus.datapath.netns import inside
+from isthmus.lab.plan import LabPlan
+from isthmus.lab.probe.cases import Case, Proto, cases, hook_of
+from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
+from isthmus.lab.probe.sockets import Client, Ears, serve
+from isthmus.lab.probe.wire import Watch
+from isthmus.lab.state import Objects
+from isthmus.tables.address import Family, format_address
+
+QUIET_S: Final = 0.4
+"""How long nothing may arrive of what must not."""
+
+_GIVE_UP_S: Final = 3.0  # longer than the second SYN (1 s), so that one lost packet is no failure
+_LISTEN_S: Final = 0.05
+_TOKEN_BYTES: Final = 16
+
+_Key = tuple[Proto, int, int]
+
+
+class Seen(NamedTuple):
+    """What became of a case."""
+
+    outcome: Outcome
+    arrivals: tuple[Arrival, ...]
+    error: str
+
+
+class Result(NamedTuple):
+    """A case, what the twin says, what was seen, and why they differ (empty: they do not)."""
+
+    case: Case
+    hook: str
+    expected: Expected
+    seen: Seen
+    why: str
+
+    def row(self) -> dict[str, Any]:
+        """As ``lab probe -o json`` prints it."""
+        case, expected = self.case, self.expected
+        icmp = case.proto == "icmp"
+        return {
+            "from": case.source_vpc,
+            "to": case.target_vpc,
+            "src": format_address(case.family, case.source),
+            "dst": format_address(case.family, case.target),
+            "proto": case.proto,
+            "sport": None if icmp else case.sport,
+            "dport": None if icmp else case.dport,
+            "hook": self.hook,
+            "expected": expected.outcome,
+            "reason": expected.reason or None,
+            "expectedArrival": _arrival(case.family, expected.arrival),
+            "seen": self.seen.outcome,
+            "arrivals": [_arrival(case.family, arrival) for arrival in self.seen.arrivals],
+            "ok": not self.why,
+            "why": self.why or None,
+        }
+
+
+def probe(objects: Objects, hooks: dict[str, str], limit: int) -> tuple[list[Result], int]:
+    """Try at most ``limit`` cases in a lab that is up; the results, and how many cases there are."""
+    _allow_files()
+    chosen, total = cases(objects, limit)
+    twin = Twin(objects)
+    expected = {case: twin.expect(case) for case in chosen}
+    seen: dict[Case, Seen] = {}
+    for tick in sorted({case.tick for case in chosen}):
+        seen.update(_try(objects.plan, {case: e for case, e in expected.items() if case.tick == tick}))
+    results = [
+        Result(c, hook_of(objects.plan, hooks, c), expected[c], seen[c], _why(c, expected[c], seen[c])) for c in chosen
+    ]
+    return results, total
+
+
+def _try(plan: LabPlan, expected: dict[Case, Expected]) -> dict[Case, Seen]:
+    """Start everything, and listen until all that has to come has come, and nothing else for a while."""
+    keys = {(case.proto, case.sport, case.dport): case for case in expected}
+    arrivals: dict[Case, dict[Arrival, None]] = {case: {} for case in expected}
+    with ExitStack() as stack:
+        ears = stack.enter_context(closing(Ears()))
+        _watch(plan, ears, stack, keys, arrivals)
+        _serve(plan, ears, expected)
+        clients = _start(plan, ears, expected)
+        started = time.monotonic()
+        quiet_until = started + (0 if all(e.outcome == "answered" for e in expected.values()) else QUIET_S)
+        while time.monotonic() < started + _GIVE_UP_S:
+            ears.listen(_LISTEN_S)
+            if time.monotonic() >= quiet_until and all(
+                (clients[c].answered or e.outcome != "answered") and (arrivals[c] or e.outcome == "dropped")
+                for c, e in expected.items()
+            ):
+                break
+    return {c: _seen(clients[c], tuple(arrivals[c])) for c in expected}
+
+
+def _seen(client: Client, arrivals: tuple[Arrival, ...]) -> Seen:
+    outcome: Outcome = "answered" if client.answered else "delivered" if arrivals else "dropped"
+    return Seen(outcome, arrivals, client.error)
+
+
+def _watch(
+    plan: LabPlan, ears: Ears, stack: ExitStack, keys: dict[_Key, Case], arrivals: dict[Case, dict[Arrival, None]]
+) -> None:
+    """Note every arrival, in whichever VPC: what arrives at the wrong one must be seen too."""
+
+    def look(watch: Watch, which: int) -> None:
+        for found in watch.sightings(watch.sockets[which]):
+            case = keys.get((found.proto, found.sport, found.dport))
+            if case:
+                arrivals[case][Arrival(watch.vpc, found.source, found.target)] = None
+
+    for vpc in plan.vpcs:
+        with inside(vpc.host_namespace):
+            watch = stack.enter_context(closing(Watch(vpc)))
+        for which, one in enumerate(watch.sockets):
+            ears.on(one, lambda watch=watch, which=which: look(watch, which))  # type: ignore[misc]
+
+
+def _serve(plan: LabPlan, ears: Ears, expected: dict[Case, Expected]) -> None:
+    """Servers wherever a case may arrive, also those that must not."""
+    needed: dict[str, set[tuple[Family, Proto, int]]] = defaultdict(set)
+    for case, what in expected.items():
+        if case.proto != "icmp":
+            for name in {case.target_vpc, what.arrival.vpc if what.arrival else case.target_vpc}:
+                needed[name].add((case.family, case.proto, case.dport))
+    for vpc in plan.vpcs:
+        with inside(vpc.host_namespace):
+            for family, proto, port in sorted(needed[vpc.name]):
+                serve(ears, family, proto, port)
+
+
+def _start(plan: LabPlan, ears: Ears, expected: Iterable[Case]) -> dict[Case, Client]:
+    by_vpc: dict[str, list[Case]] = defaultdict(list)
+    for case in expected:
+        by_vpc[case.source_vpc].append(case)
+    clients: dict[Case, Client] = {}
+    for vpc in plan.vpcs:
+        with inside(vpc.host_namespace):
+            clients.update({case: Client(ears, case, secrets.token_bytes(_TOKEN_BYTES)) for case in by_vpc[vpc.name]})
+    return clients
+
+
+def _why(case: Case, expected: Expected, seen: Seen) -> str:
+    """How what was seen differs from what was expected; empty if it does not."""
+    wrong = [arrival for arrival in seen.arrivals if arrival != expected.arrival]
+    if wrong:
+        found = wrong[0]
+        return f"arrived at {_words(case.family, found)}"
+    if seen.outcome != expected.outcome:
+        return f"was {seen.outcome}" + (f" ({seen.error})" if seen.error else "")
+    return ""
+
+
+def _words(family: Family, arrival: Arrival) -> str:
+    return f"{arrival.vpc} as {format_address(family, arrival.source)} > {format_address(family, arrival.target)}"
+
+
+def _arrival(family: Family, arrival: Arrival | None) -> dict[str, str] | None:
+    if arrival is None:
+        return None
+    return {
+        "vpc": arrival.vpc,
+        "src": format_address(family, arrival.source),
+        "dst": format_address(family, arrival.target),
+    }
+
+
+def _allow_files() -> None:
+    """Every case has sockets of its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,1 @@
+"""The twin and the BPF program on the same random packets over the same random configurations."""

@@ -1,0 +1,175 @@
+"""Random configurations: few VPCs, few prefixes, much overlap; holes, metrics, ties, rules, every kind of NAT."""
+
+from __future__ import annotations
+
+from random import Random
+
+from isthmus.model.types import (
+    Attachment,
+    Gateway,
+    Item,
+    Match,
+    Model,
+    Peering,
+    Port,
+    Rule,
+    Side,
+    StaticRoute,
+    Subnet,
+    Vpc,
+)
+from isthmus.tables.address import BITS, Family, Prefix, step
+from isthmus.tables.entries import Nat, Tag
+
+BASES = {
+    4: [Prefix.parse(p) for p in ("10.1.0.0/16", "10.1.0.0/16", "192.168.0.0/16", "100.64.0.0/10", "1.0.0.0/8", "0.0.0.0/0", "169.254.0.0/15")],
+    6: [Prefix.parse(p) for p in ("2001:db8::/32", "2001:db8::/32", "fd00:1::/48", "fd00:1:2:3::/64", "2001:db8:1::/56", "::/0", "fe80::/9")],
+}
+MAX_PORTS = 7
+
+
+def random_model(rng: Random) -> Model:
+    """A model as the resolver would give it: right, and as tangled as it may be."""
+    names = [f"v{index}" for index in range(rng.randint(2, 6))]
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    chosen = rng.sample(pairs, rng.randint(1, len(pairs)))
+    peerings = {f"{a}--{b}": _peering(rng, f"{a}--{b}", a, b) for a, b in chosen}
+    vpcs = {}
+    ports = [f"p{index}" for index in range(1, MAX_PORTS + 1)]
+    rng.shuffle(ports)
+    for name in names:
+        offered = [item.prefix for p in peerings.values() for side in p.sides if side.vpc == name for item in side.ips]
+        vpcs[name] = _vpc(rng, name, ports, offered)
+    gateway = Gateway("gw", tuple(Port(port, "auto", rng.choice(["drop", "pass"])) for port in ports[:2]))
+    return Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), gateway if rng.random() < 0.5 else None)
+
+
+def _prefix(rng: Random, family: Family, inside: Prefix | None = None, length: int | None = None) -> Prefix:
+    base = inside or rng.choice(BASES[family])
+    bits = BITS[family]
+    if length is None:
+        length = min(bits, base.length + rng.choice([0, 0, 1, 2, 3, 8, 9, 16, 24, bits - base.length]))
+    length = max(length, base.length)
+    offset = rng.getrandbits(length - base.length) if length > base.length else 0
+    if rng.random() < 0.7:
+        offset &= 3  # few places, so that they meet
+    return Prefix(family, base.first + (offset << (128 - length)), length)
+
+
+def _split(rng: Random, prefix: Prefix) -> list[Prefix]:
+    """The prefix, or its halves, or theirs, in any order: the same number of addresses."""
+    if prefix.length >= BITS[prefix.family] or rng.random() < 0.6:
+        return [prefix]
+    half = prefix.length + 1
+    parts = [prefix._replace(length=half), Prefix(prefix.family, prefix.first + (1 << (128 - half)), half)]
+    rng.shuffle(parts)
+    return [piece for part in parts for piece in _split(rng, part)]
+
+
+def _items(prefixes: list[Prefix], path: str) -> tuple[Item, ...]:
+    return tuple(Item(prefix, f"{path}[{index}]") for index, prefix in enumerate(prefixes))
+
+
+def _holes(rng: Random, prefixes: list[Prefix]) -> list[Prefix]:
+    return [_prefix(rng, p.family, p) for p in prefixes if p.length < BITS[p.family] - 1 and rng.random() < 0.4]
+
+
+def _families(rng: Random) -> list[Family]:
+    return rng.choice([[4], [6], [4, 6]])
+
+
+def _peering(rng: Random, name: str, first: str, second: str) -> Peering:
+    families = _families(rng)
+    kinds = [rng.choice([Nat.PLAIN, Nat.PLAIN, Nat.STATIC, Nat.STATIC, Nat.STATIC, Nat.STATEFUL]) for _ in range(2)]
+    if kinds == [Nat.STATEFUL, Nat.STATEFUL]:
+        kinds[0] = Nat.PLAIN
+    return Peering(name, (_side(rng, name, first, kinds[0], families), _side(rng, name, second, kinds[1], families)))
+
+
+def _side(rng: Random, peering: str, vpc: str, nat: Nat, families: list[Family]) -> Side:
+    ips: list[Prefix] = []
+    shown: list[Prefix] = []
+    for family in families:
+        for _ in range(rng.choice([1, 1, 2])):
+            whole = _prefix(rng, family)
+            if any(whole.overlaps(other) for other in ips) and nat is not Nat.PLAIN:
+                continue
+            ips += _split(rng, whole)
+            if nat is Nat.STATIC:
+                public = _prefix(rng, family, _roomy(rng, family, whole.length), whole.length)
+                shown += _split(rng, public) if not any(public.overlaps(o) for o in shown) else [_unused(shown, whole)]
+            elif nat is Nat.STATEFUL:
+                shown.append(_prefix(rng, family))
+    path = f"spec.{vpc}"
+    hole, shown_hole = _holes(rng, ips), _holes(rng, shown)
+    rules = None if rng.random() < 0.5 else tuple(_rule(rng, f"{path}.ingress[{i}]") for i in range(rng.randint(0, 4)))
+    metric = rng.choice([0, 0, 0, 10, 2**31 - 1])
+    return Side(
+        peering, vpc, nat, _items(ips, f"{path}.ips"), _items(hole, f"{path}.ips.not"),
+        _items(shown, f"{path}.as"), _items(shown_hole, f"{path}.as.not"), rules, metric, path,
+    )  # fmt: skip
+
+
+def _roomy(rng: Random, family: Family, length: int) -> Prefix:
+    return rng.choice([base for base in BASES[family] if base.length <= length])
+
+
+def _unused(shown: list[Prefix], whole: Prefix) -> Prefix:
+    """Somewhere that is free, of the same size."""
+    at = 0
+    while any(Prefix(whole.family, at, whole.length).overlaps(other) for other in shown):
+        at += 1 << (128 - whole.length)
+    return Prefix(whole.family, at, whole.length)
+
+
+def _rule(rng: Random, path: str) -> Rule:
+    def prefixes() -> tuple[Prefix, ...] | None:
+        if rng.random() < 0.6:
+            return None
+        return tuple(_prefix(rng, rng.choice([4, 6])) for _ in range(rng.randint(1, 2)))
+
+    def numbers(most: int) -> tuple[tuple[int, int], ...]:
+        if rng.random() < 0.4:
+            return ()
+        low = rng.randint(0, most)
+        return ((low, rng.randint(low, most)),) + (((most, most),) if rng.random() < 0.2 else ())
+
+    matches = []
+    for proto in rng.sample(["tcp", "udp", "icmp"], rng.choice([0, 1, 1, 2, 3])):
+        most = 255 if proto == "icmp" else 4
+        matches.append(Match(proto, numbers(most), numbers(most)))
+    return Rule("", rng.random() < 0.8, prefixes(), prefixes(), tuple(matches), path)
+
+
+def _vpc(rng: Random, name: str, ports: list[str], offered: list[Prefix]) -> Vpc:
+    count = rng.choice([0, 1, 1, 1, 1, 2])
+    attachments = tuple(_attachment(rng, ports.pop()) for _ in range(min(count, len(ports))))
+    if not attachments:
+        return Vpc(name, True, False, (), (), ())
+    defined = rng.random() < 0.5
+    subnets = []
+    routes = []
+    for index, prefix in enumerate(dict.fromkeys(offered)):
+        at = rng.randrange(len(attachments))
+        if defined and rng.random() < 0.15:
+            subnets.append(Subnet(f"s{index}", _prefix(rng, prefix.family, prefix), at, f"spec.subnets.s{index}"))
+        if rng.random() < 0.9:
+            routes.append(_route(rng, prefix, at, index))
+            while rng.random() < 0.4:
+                at = rng.randrange(len(attachments))
+                routes.append(_route(rng, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index))
+    return Vpc(name, defined, rng.random() < 0.2, tuple(subnets), attachments, tuple(routes))
+
+
+def _route(rng: Random, prefix: Prefix, attachment: int, index: int) -> StaticRoute:
+    via = None if rng.random() < 0.5 else prefix.first + step(prefix.family) * rng.randint(0, 3)
+    return StaticRoute(prefix, via, attachment, rng.choice([0, 0, 0, 5, 10, 2**31 - 1]), f"spec.routes[{index}]")
+
+
+def _attachment(rng: Random, port: str) -> Attachment:
+    addresses: list[tuple[Family, int, int]] = []
+    for family in (4, 6):
+        for _ in range(rng.choice([0, 1, 1, 2])):
+            host = _prefix(rng, family, None, BITS[family])
+            addresses.append((family, host.first, 24 if family == 4 else 64))
+    return Attachment(port, Tag(), tuple(addresses), rng.choice([0, 0, 1300, 1500, 9000]), "spec.attachments[0]")

@@ -1,0 +1,47 @@
+"""The rows of the bench: names, medians and ratios as the command line promises. No time is taken here."""
+
+import pytest
+
+from isthmus.bench.run import PACKET_COMPARISONS, TCP_COMPARISONS, rows
+
+MPPS = {
+    "xdp-redirect": [4e6, 5e6, 6e6],
+    "kernel-forward": [1e6, 1e6, 1e6],
+    "kernel-nftables-nat": [5e5, 5e5, 7e5],
+    "static-1": [3e6, 2e6, 9e6],
+    "static-1000": [2e6, 2e6, 2e6],
+    "static-10000": [1.5e6, 1.5e6, 1.5e6],
+}
+
+
+def test_every_subject_is_compared_with_its_baselines_one_row_each() -> None:
+    names = [(row.name, row.baseline) for row in rows(MPPS, PACKET_COMPARISONS, "Mpps", 1e6)]
+    kernel = ["xdp-redirect", "kernel-forward", "kernel-nftables-nat"]
+    assert names == [
+        *(("static-1", baseline) for baseline in kernel),
+        *(("static-1000", baseline) for baseline in [*kernel, "static-1"]),
+        *(("static-10000", baseline) for baseline in [*kernel, "static-1"]),
+    ]
+
+
+def test_a_row_holds_medians_in_its_unit_and_their_ratio() -> None:
+    (row,) = rows({"tcp-tc": [15e9, 16e9, 1e9], "kernel-forward": [10e9, 12e9, 14e9]}, TCP_COMPARISONS, "Gb/s", 1e9)
+    assert row.as_json() == {
+        "name": "tcp-tc",
+        "value": 15.0,
+        "unit": "Gb/s",
+        "baseline": "kernel-forward",
+        "baselineValue": 12.0,
+        "ratio": 1.25,
+        "low": 1.0,
+        "high": 16.0,
+    }
+
+
+def test_the_ratio_is_that_of_the_figures_shown() -> None:
+    for row in rows(MPPS, PACKET_COMPARISONS, "Mpps", 1e6):
+        assert row.ratio == pytest.approx(row.value / row.baseline_value, abs=1e-4)
+
+
+def test_what_was_not_measured_has_no_row() -> None:
+    assert rows({"static-1": [1e6]}, PACKET_COMPARISONS, "Mpps", 1e6) == []
