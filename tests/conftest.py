@@ -35,7 +35,7 @@ def lack_for_netns() -> str:
     """Why no gateway can be built of network namespaces here; empty if it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    veth = ["unshare", "--net", "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"]
+    veth = ["unshare", "--net", "ip", "link", "add", "one", "type", "veth", "peer", "name", "other"]
     try:
         done = subprocess.run(veth, capture_output=True, text=True, check=False)
     except FileNotFoundError as missing:

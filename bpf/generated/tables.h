@@ -76,9 +76,10 @@ enum tag_kind {
 };
 
 enum role {
-	ROLE_WIRE = 0,
-	ROLE_NAMESPACE = 1,
-	ROLE_UNCLAIMED = 2,
+	ROLE_NONE = 0,
+	ROLE_WIRE = 1,
+	ROLE_NAMESPACE = 2,
+	ROLE_UNCLAIMED = 3,
 };
 
 enum rule_proto {
@@ -198,7 +199,7 @@ struct hop {
 	struct addr gateway;
 	__u64 id; /* stable id, for rendezvous hashing */
 	__u32 attachment;
-	__u32 onlink;
+	__u32 adjacency; /* of the router; 0: on-link */
 };
 
 /* How packets leave toward one VPC on one port. */
@@ -224,10 +225,10 @@ struct neighbour_key {
 	__u32 family;
 };
 
-/* Its MAC address. */
+/* Its MAC address; changed in place, by one write of 8 bytes. */
 struct neighbour {
 	__u8 mac[6];
-	__u16 pad;
+	__u16 known;
 };
 
 /* What became of the last packet; written only where the object was loaded with `record`. */

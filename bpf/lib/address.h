@@ -8,6 +8,8 @@
 
 enum family { IPV4, IPV6 };
 
+#define DUMMY_SOURCE 0xc0000008 /* 192.0.0.8, of a gateway without an IPv4 address: RFC 7600 */
+
 static __always_inline struct addr addr_sum(struct addr a, struct addr b)
 {
 	struct addr sum = { .hi = a.hi + b.hi, .lo = a.lo + b.lo };

@@ -61,14 +61,22 @@ static __always_inline __u32 packet_vlan(void *ctx, const enum hook hook)
 	return 1u << 16 | (skb->vlan_tci & 0xfff);
 }
 
-/* Make up to `length` bytes readable at once; true if there are more than before. */
+/* Bytes of the frame as far as they are known without a call. */
+static __always_inline __u32 packet_known_length(void *ctx, const enum hook hook)
+{
+	if (hook == XDP)
+		return packet_end(ctx, hook) - packet_start(ctx, hook);
+	return packet_length(ctx, hook);
+}
+
+/* True if the frame goes on behind what was readable; on TC up to `length` bytes of it are readable then. */
 static __always_inline bool packet_pull(void *ctx, const enum hook hook, __u32 length)
 {
 	struct __sk_buff *skb = ctx;
 
-	if (hook == XDP || packet_end(ctx, hook) - packet_start(ctx, hook) >= skb->len)
+	if (packet_end(ctx, hook) - packet_start(ctx, hook) >= packet_length(ctx, hook))
 		return false;
-	return bpf_skb_pull_data(skb, skb->len < length ? skb->len : length) == 0;
+	return hook == XDP || bpf_skb_pull_data(skb, skb->len < length ? skb->len : length) == 0;
 }
 
 /* Insert `room` bytes behind the Ethernet header after cutting the frame to `length` bytes. */

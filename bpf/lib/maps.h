@@ -34,6 +34,10 @@ TABLE(routes, route, 1)
 TABLE(hops, hop, 1)
 TABLE(attachments, attachment, 1)
 TABLE(traces, trace_record, 1)
+/* Untagged frames, by generation and ifindex: what most frames are. `classes` holds all others. */
+TABLE(interfaces, classified, 2)
+/* MAC addresses of routers that are next hops; slot 0 is never one. `neighbours` holds those of hosts on a link. */
+TABLE(adjacencies, neighbour, 1)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -79,5 +83,6 @@ struct {
 
 /* Set at load. */
 const volatile __u32 vpc_capacity = 1; /* slots of one generation in `vpcs` */
+const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
 const volatile __u32 icmp_rate = 100; /* answers a second and CPU; 0: all */
 const volatile __u8 recording = 0; /* write every packet's end to `traces` */

@@ -7,7 +7,6 @@
 
 #define QUOTE4 548 /* 576 bytes in all: RFC 1812 4.3.2.3 */
 #define QUOTE6 1232 /* the least IPv6 MTU in all: RFC 4443 2.4 */
-#define DUMMY_SOURCE 0xc0000008 /* 192.0.0.8: RFC 7600 */
 #define ANSWER_TTL 64
 #define ANSWER_BURST 32
 

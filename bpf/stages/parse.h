@@ -8,18 +8,8 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
-#include "lib/address.h"
 #include "lib/context.h"
-
-enum {
-	FRAGMENT = 1,
-	LATER = 2, /* a fragment with an offset: no ports, no transport checksum */
-	DONT_FRAGMENT = 4,
-	STARTS = 8, /* begins a conversation: SYN, UDP, echo request, other protocols */
-	ICMP = 16,
-	ICMP_ERROR = 32,
-	DISCOVERY = 64, /* ICMPv6 133-137 */
-};
+#include "lib/packet.h"
 
 /* Of both families. */
 struct icmp {
@@ -34,18 +24,6 @@ struct icmp {
 
 #define MAX_EXTENSIONS 6
 #define MAX_OFFSET 0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
-
-/* One IP packet. Offsets count from the start of the frame. For ICMP the ports are type and code. */
-struct ip {
-	struct addr src, dst;
-	__u32 length; /* bytes, header included */
-	__u32 left; /* bytes that are there behind the headers read so far */
-	__u16 l3, l4;
-	__u16 csum; /* of the transport; 0: none to update */
-	__u16 sport, dport;
-	__u16 offset; /* of an IPv4 fragment, in units of 8 bytes */
-	__u8 family, proto, ttl, flags;
-};
 
 static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
 {
@@ -205,11 +183,19 @@ __noinline int step_extension_tc(struct __sk_buff *ctx, struct ip *ip)
 	return ip ? step_extension(packet_start(ctx, TC), packet_end(ctx, TC), ip) : V_INTERNAL;
 }
 
+/*
+ * The IP packet of `ip->family` at `ip->l3`, of which `room` bytes are there; 0, or the verdict that ends it. A quoted
+ * packet may be longer than what is there, and needs 8 bytes of transport.
+ */
 static __always_inline int parse_ip(void *ctx, const enum hook hook, struct ip *ip, __u32 room, bool quoted)
 {
 	void *start = packet_start(ctx, hook), *end = packet_end(ctx, hook);
 	int verdict;
 
+	ip->flags = 0;
+	ip->csum = 0;
+	ip->sport = 0;
+	ip->dport = 0;
 	if (ip->family == IPV4)
 		return parse_ipv4(start, end, room, ip, quoted) ?: parse_transport(start, end, ip, quoted);
 	verdict = parse_ipv6(start, end, room, ip, quoted);
@@ -223,18 +209,4 @@ static __always_inline int parse_ip(void *ctx, const enum hook hook, struct ip *
 			return verdict;
 	}
 	return parse_transport(start, end, ip, quoted);
-}
-
-/*
- * The IP packet of `ip->family` at `ip->l3`, of which `room` bytes are there; 0, or the verdict that ends it. A quoted
- * packet may be longer than what is there, and needs 8 bytes of transport.
- */
-__noinline int parse_ip_xdp(struct xdp_md *ctx, struct ip *ip, __u32 room, __u32 quoted)
-{
-	return ip ? parse_ip(ctx, XDP, ip, room, quoted) : V_INTERNAL;
-}
-
-__noinline int parse_ip_tc(struct __sk_buff *ctx, struct ip *ip, __u32 room, __u32 quoted)
-{
-	return ip ? parse_ip(ctx, TC, ip, room, quoted) : V_INTERNAL;
 }

@@ -6,30 +6,15 @@
  */
 #pragma once
 #include "lib/address.h"
-#include "lib/maps.h"
+#include "lib/packet.h"
 #include "lib/share.h"
 
 #define TRIE_DEPTH 17
 #define MAX_CANDIDATES 65536
 #define MAX_HOPS 64
 
-/* What path and share look at: for an ICMP error the mirror of the packet inside. */
-struct key {
-	struct addr src, dst;
-	__u32 family;
-	__u32 ports;
-};
-
-/* The path so far. `at` and `route` are slots; the rank of the best is (length, metric, weight). */
-struct path {
-	__u32 at, route;
-	__u32 length, metric;
-	__u64 weight;
-	__u32 found, weighed;
-};
-
-/* The value of the longest prefix that holds the address, 0 if there is none. Verified once, on its own. */
-__noinline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
+/* The value of the longest prefix that holds the address, 0 if there is none. */
+static __always_inline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
 {
 	for (int depth = 0; depth < TRIE_DEPTH; depth++) {
 		struct node *node;
@@ -118,16 +103,13 @@ static long consider_next(__u64 index, struct more_candidates *more)
 	return candidate->flags & CANDIDATE_LAST;
 }
 
-/* 0 and the path, or the verdict. Verified once, on its own. */
-__noinline int find_path(__u32 vpc_slot, __u32 generation, const struct key *key, struct path *best)
+/* 0 and the path, or the verdict. */
+static __always_inline int find_path(const struct vpc *vpc, __u32 generation, const struct key *key, struct path *best)
 {
-	struct vpc *vpc = vpc_at(vpc_slot);
 	struct candidate *first;
 	struct route *route;
 	__u32 at;
 
-	if (!vpc || !key || !best)
-		return V_INTERNAL;
 	at = trie_lookup(vpc->exposures[key->family & 1], key->dst.hi, key->dst.lo);
 	if (!at)
 		return V_NO_PEERING;
@@ -156,22 +138,17 @@ __noinline int find_path(__u32 vpc_slot, __u32 generation, const struct key *key
 	return route->local ? V_GATEWAY_ADDRESS : 0;
 }
 
-/* Among the equal next hops of a route: the slot of the one for this conversation. */
-__noinline __u32 share_hop(__u32 route_slot, __u64 seed, const struct key *key)
+/* Of several next hops: the slot of the one for this conversation. Verified once, on its own. */
+__noinline __u32 share_hops(__u32 first, __u32 count, __u64 seed, const struct key *key)
 {
-	struct route *route = route_at(route_slot);
 	__u64 best = 0, prefix;
-	__u32 chosen, count;
+	__u32 chosen = first;
 
-	if (!route || !key)
-		return ~0u;
-	chosen = route->hops.first;
-	count = route->hops.count;
-	if (count == 1)
-		return chosen;
+	if (!key)
+		return first;
 	prefix = weigh(weigh_key(seed, key), key->ports);
 	for (__u32 i = 0; i < MAX_HOPS && i < count; i++) {
-		struct hop *hop = hop_at(route->hops.first + i);
+		struct hop *hop = hop_at(first + i);
 		__u64 weight;
 
 		if (!hop)
@@ -179,8 +156,20 @@ __noinline __u32 share_hop(__u32 route_slot, __u64 seed, const struct key *key)
 		weight = weigh(prefix, hop->id);
 		if (i == 0 || weight > best) {
 			best = weight;
-			chosen = route->hops.first + i;
+			chosen = first + i;
 		}
 	}
 	return chosen;
+}
+
+/* The next hop of a route for this conversation. */
+static __always_inline struct hop *share(__u32 route_slot, __u64 seed, const struct key *key)
+{
+	struct route *route = route_at(route_slot);
+
+	if (!route)
+		return NULL;
+	if (route->hops.count == 1)
+		return hop_at(route->hops.first);
+	return hop_at(share_hops(route->hops.first, route->hops.count, seed, key));
 }

@@ -71,60 +71,89 @@ static __always_inline int mend_offloaded(void *ctx, const struct ip *ip, __u64 
 	return six ? bpf_l4_csum_replace(ctx, ip->csum, 0, csum_half(changes), flags) : -1;
 }
 
-/* Inside an ICMP error: addresses and checksums of the quoted packet, then the ICMP checksum over all that changed. */
-static __always_inline void rewrite_error(void *start, void *end, const struct ip *ip, const struct ip *inner,
-					  struct addr inner_src, struct addr inner_dst, __u64 outer_changes)
+/*
+ * An ICMP error: addresses and checksums of the packet inside, then the ICMP checksum over all that changed. Nothing of it is
+ * ever left to hardware, so it is the same on both hooks.
+ */
+static __always_inline void rewrite_error(void *start, void *end, const struct packet *packet, __u64 outer_changes)
 {
-	__u64 changes = addr_change(inner->src, inner_src) + addr_change(inner->dst, inner_dst), all = changes;
-	bool inner_changed = !addr_equal(inner->src, inner_src) || !addr_equal(inner->dst, inner_dst);
+	const struct ip *ip = &packet->ip, *inner = &packet->inner;
+	__u64 changes = addr_change(inner->src, packet->inner_src) + addr_change(inner->dst, packet->inner_dst);
+	bool moved = !addr_equal(inner->src, packet->inner_src) || !addr_equal(inner->dst, packet->inner_dst);
 	__u16 *csum = start + ((ip->l4 + 2) & 0x7fff);
+	__u64 all = 0;
 
-	if (inner_changed) {
-		all += write_addresses(start, end, inner, inner_src, inner_dst, changes);
+	if (moved) {
+		all = changes + write_addresses(start, end, inner, packet->inner_src, packet->inner_dst, changes);
 		all += mend_transport(start, end, inner, changes);
 	}
 	if (ip->family == IPV6)
 		all += outer_changes;
-	if ((!inner_changed && !(ip->family == IPV6 && outer_changes)) || (void *)(csum + 1) > end)
-		return;
-	*csum = csum_updated(*csum, all, false);
+	if (all && (void *)(csum + 1) <= end)
+		*csum = csum_updated(*csum, all, false);
 }
 
-/* Addresses, TTL, checksums and MACs of a packet that passes; 0, or V_INTERNAL. */
-static __always_inline int rewrite(void *ctx, const enum hook hook, const struct ip *ip, struct addr src,
-				   struct addr dst, const __u8 *to_mac, const __u8 *from_mac)
+__noinline int rewrite_error_xdp(struct xdp_md *ctx, struct packet *packet, __u64 outer_changes)
 {
-	bool changed = !addr_equal(ip->src, src) || !addr_equal(ip->dst, dst);
-	__u64 changes = changed ? addr_change(ip->src, src) + addr_change(ip->dst, dst) : 0;
-	struct ethhdr *eth;
-	void *start, *end;
-	struct iphdr *v4;
+	if (packet)
+		rewrite_error(packet_start(ctx, XDP), packet_end(ctx, XDP), packet, outer_changes);
+	return 0;
+}
 
-	if (hook == TC && changed && !(ip->flags & ICMP_ERROR) && mend_offloaded(ctx, ip, changes))
-		return V_INTERNAL;
+__noinline int rewrite_error_tc(struct __sk_buff *ctx, struct packet *packet, __u64 outer_changes)
+{
+	if (packet)
+		rewrite_error(packet_start(ctx, TC), packet_end(ctx, TC), packet, outer_changes);
+	return 0;
+}
+
+/* The transport checksum, or all that is inside an ICMP error, before the addresses are written. */
+static __always_inline int rewrite_inside(void *ctx, const enum hook hook, struct packet *packet, __u64 changes)
+{
+	const struct ip *ip = &packet->ip;
+
+	if (ip->flags & ICMP_ERROR)
+		return hook == XDP ? rewrite_error_xdp(ctx, packet, changes) : rewrite_error_tc(ctx, packet, changes);
+	if (!changes)
+		return 0;
+	if (hook == TC)
+		return mend_offloaded(ctx, ip, changes);
+	mend_transport(packet_start(ctx, hook), packet_end(ctx, hook), ip, changes);
+	return 0;
+}
+
+/* Addresses, TTL, checksums and MACs of a packet that passes; nonzero if that failed. */
+static __always_inline int rewrite(void *ctx, const enum hook hook, struct packet *packet, const __u8 *to_mac,
+				   const __u8 *from_mac)
+{
+	const struct ip *ip = &packet->ip;
+	bool changed = !addr_equal(ip->src, packet->src) || !addr_equal(ip->dst, packet->dst);
+	__u64 changes = changed ? addr_change(ip->src, packet->src) + addr_change(ip->dst, packet->dst) : 0;
+	void *start, *end;
+	struct ethhdr *eth;
+
+	if (rewrite_inside(ctx, hook, packet, changes))
+		return -1;
 	start = packet_start(ctx, hook);
 	end = packet_end(ctx, hook);
 	eth = start;
 	if (start + ETH_LEN + sizeof(struct iphdr) > end)
-		return V_INTERNAL;
+		return -1;
 	__builtin_memcpy(eth->h_dest, to_mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, from_mac, ETH_ALEN);
-	if (hook == XDP && changed && !(ip->flags & ICMP_ERROR))
-		mend_transport(start, end, ip, changes);
-	v4 = start + ETH_LEN;
 	if (ip->family == IPV4) {
+		struct iphdr *v4 = start + ETH_LEN;
 		__u16 old = *(__u16 *)&v4->ttl;
 
 		v4->ttl--;
-		write_addresses(start, end, ip, src, dst, changes + csum_change16(old, *(__u16 *)&v4->ttl));
+		changes += csum_change16(old, *(__u16 *)&v4->ttl);
 	} else {
 		struct ipv6hdr *v6 = start + ETH_LEN;
 
 		if ((void *)(v6 + 1) > end)
-			return V_INTERNAL;
+			return -1;
 		v6->hop_limit--;
-		if (changed)
-			write_addresses(start, end, ip, src, dst, 0);
 	}
+	write_addresses(start, end, ip, packet->src, packet->dst, changes);
 	return 0;
 }

@@ -6,7 +6,7 @@
 #include "stages/parse.h"
 
 #define RANGE_STEPS 24
-#define MAX_RULES 65536
+#define FIRST_RULES 8 /* judged without a call each */
 
 /* What a rule is asked about: private source, destination as dialled, and the protocol. */
 struct subject {
@@ -17,32 +17,42 @@ struct subject {
 	__u16 pad;
 };
 
-/* The slot + 1 of the range that holds the address, 0 if there is none: binary search. Verified once, on its own. */
-__noinline __u32 range_find(__u32 first, __u32 count, __u64 hi, __u64 lo)
+/* The range that holds the address: binary search. */
+static __always_inline struct range *find_range(const struct span *span, const struct addr *address)
 {
+	__u32 first = span->first, count = span->count;
+	__u64 hi = address->hi, lo = address->lo;
+
 	for (int i = 0; i < RANGE_STEPS && count; i++) {
 		__u32 half = count / 2, middle = first + half;
 		struct range *range = range_at(middle);
 
 		if (!range)
-			return 0;
+			return NULL;
 		if (hi < range->first.hi || (hi == range->first.hi && lo < range->first.lo)) {
 			count = half;
 		} else if (hi < range->last.hi || (hi == range->last.hi && lo <= range->last.lo)) {
-			return middle + 1;
+			return range;
 		} else {
 			first = middle + 1;
 			count -= half + 1;
 		}
 	}
-	return 0;
+	return NULL;
 }
 
-static __always_inline struct range *find_range(const struct span *span, const struct addr *address)
+/* The same, verified once, on its own. */
+__noinline __u32 range_holds(__u32 first, __u32 count, __u64 hi, __u64 lo)
 {
-	__u32 found = range_find(span->first, span->count, address->hi, address->lo);
+	struct span span = { first, count };
+	struct addr address = { hi, lo };
 
-	return found ? range_at(found - 1) : NULL;
+	return find_range(&span, &address) != NULL;
+}
+
+static __always_inline bool holds(const struct span *span, const struct addr *address)
+{
+	return range_holds(span->first, span->count, address->hi, address->lo);
 }
 
 struct judging {
@@ -51,7 +61,7 @@ struct judging {
 	int verdict;
 };
 
-static long judge_rule(__u64 index, struct judging *judging)
+static __always_inline long judge_rule(__u64 index, struct judging *judging)
 {
 	const struct subject *s = judging->subject;
 	struct rule *rule = rule_at(judging->first + index);
@@ -64,9 +74,9 @@ static long judge_rule(__u64 index, struct judging *judging)
 	proto = rule->proto == RULE_PROTO_ICMP && s->family == IPV6 ? IPPROTO_ICMPV6 : rule->proto;
 	if (proto != RULE_PROTO_ANY && proto != s->proto)
 		return 0;
-	if (!(rule->flags & RULE_ANY_SRC) && !find_range(&rule->src[s->family & 1], &s->src))
+	if (!(rule->flags & RULE_ANY_SRC) && !holds(&rule->src[s->family & 1], &s->src))
 		return 0;
-	if (!(rule->flags & RULE_ANY_DST) && !find_range(&rule->dst[s->family & 1], &s->dst))
+	if (!(rule->flags & RULE_ANY_DST) && !holds(&rule->dst[s->family & 1], &s->dst))
 		return 0;
 	if (rule->flags & RULE_NEEDS_PORTS) {
 		if (s->flags & LATER) {
@@ -81,13 +91,46 @@ static long judge_rule(__u64 index, struct judging *judging)
 	return 1;
 }
 
-/* The first rule that matches decides; without one: not allowed. Verified once, on its own. */
-__noinline int judge_rules(__u32 first, __u32 count, const struct subject *subject)
+static long judge_later_rule(__u64 index, struct judging *judging)
 {
-	struct judging judging = { subject, first, V_NOT_ALLOWED };
+	return judge_rule(FIRST_RULES + index, judging);
+}
 
-	if (!subject)
-		return V_INTERNAL;
-	bpf_loop(count, judge_rule, &judging, 0);
+/* The first rule that matches decides; without one: not allowed. */
+static __always_inline int judge_rules(const struct span *rules, const struct subject *subject)
+{
+	struct judging judging = { subject, rules->first, V_NOT_ALLOWED };
+	__u32 count = rules->count;
+
+	for (__u32 i = 0; i < FIRST_RULES && i < count; i++)
+		if (judge_rule(i, &judging))
+			return judging.verdict;
+	if (count > FIRST_RULES)
+		bpf_loop(count - FIRST_RULES, judge_later_rule, &judging, 0);
 	return judging.verdict;
+}
+
+/* source, rules and translate of a packet that is no ICMP error. */
+static __always_inline int judge(struct packet *packet, const struct candidate *candidate, const struct side *here)
+{
+	struct ip *ip = &packet->ip;
+	struct range *range = find_range(&here->ranges[ip->family & 1], &ip->src);
+	int verdict;
+
+	if (!range)
+		return V_SOURCE_NOT_EXPOSED;
+	if (here->flags & SIDE_HAS_RULES) {
+		struct subject subject = { ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->proto, ip->flags, 0 };
+
+		verdict = judge_rules(&here->rules, &subject);
+		if (verdict)
+			return verdict;
+	} else if (here->flags & SIDE_OPENS && ip->flags & STARTS) {
+		return V_NOT_CARRIED;
+	}
+	if (here->nat == NAT_STATEFUL)
+		return V_NOT_CARRIED;
+	packet->src = addr_sum(ip->src, range->delta);
+	packet->dst = addr_sum(ip->dst, candidate->delta);
+	return is_martian(ip->family, packet->src) || is_martian(ip->family, packet->dst) ? V_MARTIAN : 0;
 }

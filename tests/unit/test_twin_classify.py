@@ -52,7 +52,10 @@ def test_arp_goes_to_the_namespace_as_it_came(destination: bytes) -> None:
 
 def test_other_ethertypes() -> None:
     assert Network().process(bytes(Ether(dst=RED_MAC, type=0x88CC) / b"lldp")).verdict == Verdict.NOT_IP
-    assert Network().process(bytes(Ether(dst=RED_MAC) / Dot1Q(vlan=5) / ip("1.1.1.1", "2.2.2.2"))).verdict == Verdict.NOT_IP
+    assert (
+        Network().process(bytes(Ether(dst=RED_MAC) / Dot1Q(vlan=5) / ip("1.1.1.1", "2.2.2.2"))).verdict
+        == Verdict.NOT_IP
+    )
 
 
 def test_a_unicast_mac_that_is_not_ours() -> None:
@@ -82,7 +85,12 @@ def test_groups_in_a_group_mac(dst: str, verdict: Verdict) -> None:
 
 @pytest.mark.parametrize("message", [ICMPv6ND_NS(), ICMPv6ND_NA(), ICMPv6ND_RS()])
 def test_neighbour_discovery_is_local(message: object) -> None:
-    for src, dst in (("::", "ff02::1:ff00:1"), ("fe80::5", "ff02::2"), ("fe80::5", "2001:db8:a::1"), ("fe80::5", "fe80::1")):
+    for src, dst in (
+        ("::", "ff02::1:ff00:1"),
+        ("fe80::5", "ff02::2"),
+        ("fe80::5", "2001:db8:a::1"),
+        ("fe80::5", "fe80::1"),
+    ):
         outcome = Network().process(frame(ip(src, dst, ttl=255) / message, to=MULTICAST_V6))
         assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key)
 

@@ -97,7 +97,13 @@ def test_type_and_code_stand_where_ports_do() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "offset", "fragment", "later"),
-    [("", 0, False, False), ("DF", 0, False, False), ("MF", 0, True, False), ("", 5, True, True), ("MF", 5, True, True)],
+    [
+        ("", 0, False, False),
+        ("DF", 0, False, False),
+        ("MF", 0, True, False),
+        ("", 5, True, True),
+        ("MF", 5, True, True),
+    ],
 )
 def test_ipv4_fragments(flags: str, offset: int, fragment: bool, later: bool) -> None:
     packet = parsed(v4(flags=flags, frag=offset, proto=6) / TCP(sport=1, dport=2))

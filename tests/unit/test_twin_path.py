@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 
-from isthmus.tables.entries import Candidate, Exposure, Nat, Origin, PathKind
+from isthmus.tables.entries import Nat
 from isthmus.tables.share import address_words, next_hop_id, stable_id, weight
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import ASSUMED
@@ -24,11 +24,14 @@ SECOND = hop(LINKS["net"], "198.18.0.3")
 
 def peering(name: str, *offers: Offer, metric: int = 0, nat: Nat | None = None) -> Peering:
     """red with one peer, named after it."""
-    return Peering(side(f"red--{name}", "red", Offer("10.1.1.0/24")), side(f"red--{name}", name, *offers, nat=nat), 0, metric)
+    return Peering(
+        side(f"red--{name}", "red", Offer("10.1.1.0/24")), side(f"red--{name}", name, *offers, nat=nat), 0, metric
+    )
 
 
-def judged(network: Network, dst: str = "8.8.8.8", **fields: int) -> Judgement:
-    packet = Packet(4, number("10.1.1.5"), number(dst), UDP_PROTO, **{"sport": 1, "dport": 2, **fields})
+def judged(network: Network, dst: str = "8.8.8.8", sport: int = 1, dport: int = 2, fragment: bool = False) -> Judgement:
+    """What is decided on a UDP packet from 10.1.1.5 in red."""
+    packet = Packet(4, number("10.1.1.5"), number(dst), UDP_PROTO, sport, dport, fragment=fragment)
     return judge(network.tables(), "red", packet, ASSUMED)
 
 
@@ -56,13 +59,7 @@ def test_the_neighbours_of_a_hole_keep_their_offset(dst: str) -> None:
 
 
 def test_the_sender_s_own_subnets() -> None:
-    own = Candidate(PathKind.SAME_VPC, None, None, 0, 0, 0, Origin("VPC/red", "spec.subnets"))
-    tables = Network().tables()
-    exposure = Exposure(number("10.1.1.0"), number("10.1.1.255"), (own,))
-    red = tables.vpcs["red"]._replace(exposures={4: (exposure,), 6: ()})
-    tables = replace(tables, vpcs={**tables.vpcs, "red": red})
-    packet = Packet(4, number("10.1.1.5"), number("10.1.1.9"), UDP_PROTO)
-    assert judge(tables, "red", packet).verdict == Verdict.SAME_VPC
+    assert judged(Network(own_subnets={"red": "8.8.8.0/24"})).verdict == Verdict.SAME_VPC
 
 
 def test_a_candidate_without_a_route_is_out() -> None:
@@ -127,7 +124,10 @@ def test_a_longer_route_does_not_count_behind_static_translation() -> None:
     [(1, 0, 0, "green"), (0, 1, 0, "net"), (1, 0, 2, "net"), (3, 1, 1, "green"), (3, 2, 2, "net")],
 )
 def test_the_lowest_sum_of_side_and_route_wins(net_side: int, green_side: int, green_route: int, winner: str) -> None:
-    sides = [peering("net", Offer("8.8.8.0/24"), metric=net_side), peering("green", Offer("8.8.8.0/24"), metric=green_side)]
+    sides = [
+        peering("net", Offer("8.8.8.0/24"), metric=net_side),
+        peering("green", Offer("8.8.8.0/24"), metric=green_side),
+    ]
     network = Network(sides).with_route("net", route("0.0.0.0/0", VIA_NET))
     network = network.with_route("green", route("0.0.0.0/0", VIA_GREEN, metric=green_route))
     assert judged(network).peering == f"red--{winner}"
@@ -166,7 +166,9 @@ def test_ports_do_not_move_a_conversation_to_another_peering() -> None:
 def test_removing_a_peering_moves_only_its_share() -> None:
     network = equal_paths()
     third = peering("blue", Offer("8.8.8.0/24"))
-    three = replace(network, peerings=[*network.peerings, third]).with_route("blue", route("0.0.0.0/0", hop(LINKS["blue"])))
+    three = replace(network, peerings=[*network.peerings, third]).with_route(
+        "blue", route("0.0.0.0/0", hop(LINKS["blue"]))
+    )
     for last in range(256):
         before, after = judged(three, f"8.8.8.{last}").peering, judged(network, f"8.8.8.{last}").peering
         assert before in (after, "red--blue")
@@ -191,7 +193,7 @@ def test_next_hops_share_with_ports() -> None:
 def test_fragments_icmp_and_other_protocols_share_without_ports() -> None:
     network = next_hops()
     without = {judged(network, sport=port, fragment=True).hop for port in range(20)}
-    without |= {judged(network, sport=0, dport=0, later_fragment=True, fragment=True).hop}
+    without |= {judged(network, sport=0, dport=0, fragment=True).hop}
     assert len(without) == 1
     same = [Packet(4, number("10.1.1.5"), number("8.8.8.8"), proto, kind) for proto in (1, 132) for kind in (0, 8)]
     without |= {judge(network.tables(), "red", packet).hop for packet in same}
@@ -204,7 +206,9 @@ def test_the_share_is_asked_before_translation() -> None:
     one = Peering(side("p", "red", Offer("10.1.1.0/24", "192.0.2.0/24")), side("p", "green", offer))
     two = Peering(side("p", "red", Offer("10.1.1.0/24", "198.51.100.0/24")), side("p", "green", offer))
     routes = route("10.3.1.0/24", VIA_GREEN, hop(LINKS["green"], "10.3.1.3"))
-    hops = [[judged(Network([p]).with_route("green", routes), sport=port).hop for port in range(64)] for p in (one, two)]
+    hops = [
+        [judged(Network([p]).with_route("green", routes), sport=port).hop for port in range(64)] for p in (one, two)
+    ]
     assert hops[0] == hops[1]
     assert len(set(hops[0])) == 2
 

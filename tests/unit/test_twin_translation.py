@@ -1,4 +1,4 @@
-"""Static translation, packet in and exact packet out: both ends, both families, every protocol, checksums as they came."""
+"""Static translation, packet in and exact packet out: both ends, both families, every protocol, every checksum."""
 
 import pytest
 from scapy.layers.igmp import IGMP
@@ -129,7 +129,9 @@ def test_udp_lite_and_dccp_have_their_checksum_updated(proto: int) -> None:
 def test_a_later_fragment_has_no_checksum_to_mend() -> None:
     payload = bytes(range(64))
     packet = IP(src="10.1.1.5", dst="192.168.2.7", proto=17, frag=3) / payload
-    assert_leaves(Network().process(frame(packet)), IP(src="192.168.1.5", dst="10.1.1.7", ttl=63, proto=17, frag=3) / payload)
+    assert_leaves(
+        Network().process(frame(packet)), IP(src="192.168.1.5", dst="10.1.1.7", ttl=63, proto=17, frag=3) / payload
+    )
 
 
 def test_a_first_fragment_has_its_checksum_mended() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import yaml
-from yaml import CLoader, MappingNode, Node, ScalarNode, SequenceNode
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.cyaml import CParser
 
 Path = tuple[str | int, ...]
 
@@ -36,6 +36,11 @@ class Outline:
         """The document is ``text[start:stop]``; its first line is ``line`` (from 0) of the file."""
         self._text, self._start, self._stop, self._line = text, start, stop, line
         self._root: Node | None = None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The offsets in its file at which the document begins and ends."""
+        return self._start, self._stop
 
     def place(self, path: Path, key: bool = False) -> Place:
         """Where the value at ``path`` stands (with ``key``: the key), or the nearest part above that exists."""
@@ -86,10 +91,21 @@ class Outline:
 
     def _tree(self) -> Node:
         if self._root is None:
-            root = yaml.compose(self._text[self._start : self._stop], Loader=CLoader)
-            assert root is not None, "only documents with content are kept"
-            self._root = root
+            self._root = _Composer(self._text[self._start : self._stop]).get_single_node()
         return self._root
+
+
+class _Composer(CParser):  # type: ignore[misc] # PyYAML's C part ships no types
+    """Nodes with marks and without tags: finding the tag of every scalar is most of the time, and nobody asks."""
+
+    def resolve(self, kind: type[Node], value: object, implicit: object) -> str:
+        return ""
+
+    def descend_resolver(self, parent: Node | None, index: object) -> None:
+        pass
+
+    def ascend_resolver(self) -> None:
+        pass
 
 
 def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:

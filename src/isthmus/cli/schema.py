@@ -1,6 +1,14 @@
-"""``isthmus schema``."""
+"""``isthmus schema``: the JSON schema of the objects."""
+
+from isthmus.api.schema import json_schema
+from isthmus.cli.output import Output, OutputOption, print_json
 
 
-def schema() -> None:
-    """The JSON schema of the objects."""
-    raise SystemExit("not built yet")
+def schema(output: OutputOption = Output.TEXT) -> None:
+    """
+    Print the JSON schema of the objects, for editors and pipelines.
+
+    It describes one object of any kind. It is the same with `-o json`.
+    """
+    del output  # a schema is JSON either way
+    print_json(json_schema())

@@ -12,7 +12,7 @@ from isthmus.tables.verdicts import Verdict
 from isthmus.trace.explain import Answer, explain
 from isthmus.trace.packet import Packet
 from isthmus.trace.question import DEFAULT_DPORT, DEFAULT_SPORT, DEFAULT_TTL, Question, packet_of
-from isthmus.trace.report import headline, lines
+from isthmus.trace.report import caution, headline, lines
 
 HIGHEST_PORT, HIGHEST_BYTE = 65535, 255
 
@@ -69,6 +69,9 @@ def _print(answer: Answer) -> None:
         _print_one(answer.reply, "reply: ")
     elif answer.verdict == Verdict.FORWARDED:
         out().print("\nreply: nobody replies to this")
+    warning = caution(answer)
+    if warning is not None:
+        out().print(f"\ncaution: {warning}", style="bold yellow")
 
 
 def _print_one(answer: Answer, prefix: str) -> None:

@@ -28,7 +28,7 @@ from isthmus.datapath.libbpf import (
     struct_size,
 )
 from isthmus.datapath.numbers import Names
-from isthmus.datapath.pack import Exit, Numbers, Packed, Packer
+from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packed, Packer
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey, TagKind, Tables
@@ -50,6 +50,10 @@ TABLES = {
 }
 """Tables in the store, and the record each holds."""
 
+INTERFACE_STRIDE = -(-RECORDS["classified"].size // 8) * 8
+TWICE = ("vpcs", "interfaces")
+"""Root tables: once for each generation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -65,6 +69,8 @@ class Capacity:
     hops: int = 65536
     attachments: int = 8192
     classes: int = 16384
+    interfaces: int = 16384
+    adjacencies: int = 65536
     neighbours: int = 262144
     ports: int = 4096
 
@@ -121,6 +127,9 @@ class PacketPath:
         self._vpc_names = Names(capacity.vpcs)
         self._peering_names = Names(1 << 31)
         self._links_of = Names(1 << 31)
+        self._adjacency = Names(capacity.adjacencies - 1)
+        self._adjacencies = loaded.map("adjacencies").mmap()
+        self._interfaces = loaded.map("interfaces").mmap()
         self._ports = Names(capacity.ports)
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
@@ -137,9 +146,10 @@ class PacketPath:
             loaded.set_rodata("vpc_capacity", _U32.pack(room.vpcs))
             loaded.set_rodata("icmp_rate", _U32.pack(icmp_rate))
             loaded.set_rodata("recording", bytes([record]))
+            loaded.set_rodata("interface_capacity", _U32.pack(room.interfaces))
             for item in fields(room):
                 entries = getattr(room, item.name)
-                loaded.resize(item.name, 2 * entries if item.name == "vpcs" else entries)
+                loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
             loaded.resize("payloads", possible_cpus())
             loaded.load()
             return cls(loaded, room)
@@ -198,18 +208,26 @@ class PacketPath:
             (self._vpc_names, numbers.vpcs),
             (self._peering_names, numbers.peerings),
             (self._links_of, numbers.exits),
+            (self._adjacency, numbers.adjacencies),
         ):
             names.keep(kept)
 
     def set_neighbor(self, key: AttachmentKey, family: Family, address: int, mac: bytes | None) -> None:
         """The MAC address of a next hop (left-aligned address) on an attachment, or None: not known any more."""
-        link = self._links_of.number(key)
-        entry = RECORDS["neighbour_key"].pack(*_halves(address), link, int(family == 6))
+        entry = RECORDS["neighbour_key"].pack(*_halves(address), self._links_of.number(key), int(family == 6))
         neighbours = self._object.map("neighbours")
         if mac is None:
             neighbours.delete(entry)
         else:
-            neighbours.update(entry, mac + bytes(2))
+            neighbours.update(entry, _known(mac))
+        self._learn(NextHopKey(key, family, address), _known(mac))
+
+    def _learn(self, router: NextHopKey, entry: bytes) -> None:
+        if router in self._adjacency:
+            self._write_adjacency(self._adjacency.number(router) + 1, entry)
+
+    def _write_adjacency(self, slot: int, entry: bytes) -> None:
+        self._adjacencies[8 * slot : 8 * slot + 8] = entry
 
     def counters(self) -> dict[Verdict, int]:
         """Packets by verdict since the load, all CPUs together."""
@@ -260,7 +278,28 @@ class PacketPath:
             {name: self._vpc_names.number(name) for name in tables.vpcs},
             {key.peering: self._peering_names.number(key.peering) for key in tables.sides},
             exits,
+            self._number_routers(tables),
         )
+
+    def _number_routers(self, tables: Tables) -> dict[NextHopKey, int]:
+        """Adjacency slots of all routers that are next hops; a new one starts with what its link knows of it."""
+        found: dict[NextHopKey, int] = {}
+        for vpc in tables.vpcs.values():
+            for family, routes in vpc.routes.items():
+                for hop in (hop for route in routes for hop in route.next_hops if hop.gateway is not None):
+                    router = NextHopKey(hop.attachment, family, hop.gateway or 0)
+                    if router in found:
+                        continue
+                    new = router not in self._adjacency
+                    found[router] = self._adjacency.number(router) + 1
+                    if new:
+                        self._write_adjacency(found[router], self._neighbour(router) or bytes(8))
+        return found
+
+    def _neighbour(self, hop: NextHopKey) -> bytes | None:
+        link = self._links_of.number(hop.attachment)
+        key = RECORDS["neighbour_key"].pack(*_halves(hop.address), link, int(hop.family == 6))
+        return self._object.map("neighbours").lookup(key)
 
     def _exit(self, key: AttachmentKey, bindings: Bindings) -> Exit:
         port, namespace = bindings.ports.get(key.interface), bindings.namespaces.get(key)
@@ -309,8 +348,13 @@ class PacketPath:
     def _claim(
         self, generation: int, ifindex: int, tag: tuple[TagKind | int, int, int], vpc: int, attachment: int, role: int
     ) -> None:
+        value = RECORDS["classified"].pack(vpc, attachment, role)
+        if not any(tag) and ifindex < self._capacity.interfaces:
+            at = (generation * self._capacity.interfaces + ifindex) * INTERFACE_STRIDE
+            self._interfaces[at : at + len(value)] = value
+            return
         key = RECORDS["classify_key"].pack(ifindex, generation, *tag)
-        self._object.map("classes").update(key, RECORDS["classified"].pack(vpc, attachment, role))
+        self._object.map("classes").update(key, value)
         self._keys[generation].add(key)
 
     def _clear_classes(self, generation: int) -> None:
@@ -318,6 +362,8 @@ class PacketPath:
         for key in self._keys[generation]:
             classes.delete(key)
         self._keys[generation] = set()
+        size = self._capacity.interfaces * INTERFACE_STRIDE
+        self._interfaces[generation * size : (generation + 1) * size] = bytes(size)
 
 
 def _check_layouts(loaded: BpfObject) -> None:
@@ -327,6 +373,11 @@ def _check_layouts(loaded: BpfObject) -> None:
             raise BpfError(
                 errno.EINVAL, f"struct {record.name} in the BPF object is not that of isthmus.tables: run scripts/setup"
             )
+
+
+def _known(mac: bytes | None) -> bytes:
+    """A record of ``neighbours`` and ``adjacencies``."""
+    return mac + b"\1\0" if mac is not None else bytes(8)
 
 
 def _halves(address: int) -> tuple[int, int]:

@@ -14,6 +14,9 @@ class Names:
         self._names: dict[int, Hashable] = {}
         self._free: list[int] = []
 
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._numbers
+
     def number(self, name: Hashable) -> int:
         """The number of a name, a new one if it has none yet."""
         found = self._numbers.get(name)

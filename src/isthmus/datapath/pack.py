@@ -42,12 +42,21 @@ class Exit(NamedTuple):
     namespace_port: int = 0
 
 
+class NextHopKey(NamedTuple):
+    """A router on a link; ``address`` left-aligned."""
+
+    attachment: AttachmentKey
+    family: Family
+    address: int
+
+
 class Numbers(NamedTuple):
     """Stable numbers of what is named: they outlive a change of the configuration."""
 
     vpcs: Mapping[str, int]
     peerings: Mapping[str, int]
     exits: Mapping[AttachmentKey, Exit]
+    adjacencies: Mapping[NextHopKey, int]
 
 
 class Packed(NamedTuple):
@@ -173,13 +182,14 @@ class Packer:
         return trie.build(family, trie.longest_match(routes, self._route), self._store["nodes"].put)
 
     def _route(self, route: Route) -> int:
-        hops = self._span("hops", [self._hop(hop) for hop in route.next_hops])
+        hops = self._span("hops", [self._hop(route.prefix.family, hop) for hop in route.next_hops])
         return self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, *hops))
 
-    def _hop(self, hop: NextHop) -> bytes:
-        onlink = hop.gateway is None
-        slot = self._attachments[hop.attachment]
-        return RECORDS["hop"].pack(*_addr(hop.gateway or 0), next_hop_id(hop), slot, onlink)
+    def _hop(self, family: Family, hop: NextHop) -> bytes:
+        slot, adjacency = self._attachments[hop.attachment], 0
+        if hop.gateway is not None:
+            adjacency = self._numbers.adjacencies[NextHopKey(hop.attachment, family, hop.gateway)]
+        return RECORDS["hop"].pack(*_addr(hop.gateway or 0), next_hop_id(hop), slot, adjacency)
 
 
 def _addr(value: int) -> tuple[int, int]:

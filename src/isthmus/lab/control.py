@@ -161,9 +161,7 @@ def _start_keeper(state: State, say: Say) -> dict[str, str]:
                 found: dict[str, str] = message["hooks"]
                 return found
             if "error" in message:
-                raise LabError(
-                    f"the packet path of lab {state.name} did not come up: {message['error']}{_log_tail(state)}"
-                )
+                raise LabError(f"the packet path of lab {state.name} did not come up: {message['error']}")
             say(message["say"])
     raise LabError(f"the packet path of lab {state.name} did not come up{_log_tail(state)}")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from isthmus.api.objects import Objects
 from isthmus.model.drafts import Draft
 from isthmus.model.inferred import infer_vpcs, undefined_vpcs
+from isthmus.model.nat_size import Move, movable
 from isthmus.model.overlaps import judge_overlaps
 from isthmus.model.peerings import draft_peerings
 from isthmus.model.pools import judge_pools
@@ -29,6 +30,12 @@ def build(objects: Objects) -> tuple[Model, list[Problem]]:
     peerings = {draft.name: Peering(draft.name, (draft.sides[0].side, draft.sides[1].side)) for draft in kept}
     model = Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), _gateway(objects))
     return model, in_order(problems)
+
+
+def movable_nat(objects: Objects) -> list[Move]:
+    """What ``check --fix`` may write: the peerings whose ``nat-size`` has one meaning (SPEC 6)."""
+    drafts = draft_peerings(objects.peerings, resolve_vpcs(objects.vpcs))
+    return [move for draft in drafts if draft.found.body is not None and (move := movable(draft)) is not None]
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

@@ -102,11 +102,11 @@ class Neighbours:
 
 
 def parse(data: bytes) -> Iterator[Neighbour]:
-    """The neighbours in a netlink datagram; other messages in it, and neighbours of other families, are passed over."""
+    """The neighbours in a netlink datagram. Passed over: other messages, other families, what is not there whole."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
+        if length < _HEADER.size or at + length > len(data):
             return
         if kind in (_NEWNEIGH, _DELNEIGH):
             found = _neighbour(data[at + _HEADER.size : at + length], gone=kind == _DELNEIGH)
@@ -116,6 +116,8 @@ def parse(data: bytes) -> Iterator[Neighbour]:
 
 
 def _neighbour(body: bytes, *, gone: bool) -> Neighbour | None:
+    if len(body) < _NEIGHBOUR.size:
+        return None
     kin, interface, state, _, _ = _NEIGHBOUR.unpack_from(body)
     family = _FAMILIES.get(kin)
     attributes = dict(_attributes(body[_NEIGHBOUR.size :]))

@@ -174,7 +174,7 @@ HOP = record(
     Field("gateway", "struct addr"),
     Field("id", "__u64", 1, "stable id, for rendezvous hashing"),
     Field("attachment", "__u32"),
-    Field("onlink", "__u32"),
+    Field("adjacency", "__u32", 1, "of the router; 0: on-link"),
 )
 ATTACHMENT = record(
     "attachment",
@@ -199,7 +199,12 @@ NEIGHBOUR_KEY = record(
     Field("link", "__u32"),
     Field("family", "__u32"),
 )
-NEIGHBOUR = record("neighbour", "Its MAC address.", Field("mac", "__u8", 6), Field("pad", "__u16"))
+NEIGHBOUR = record(
+    "neighbour",
+    "Its MAC address; changed in place, by one write of 8 bytes.",
+    Field("mac", "__u8", 6),
+    Field("known", "__u16"),
+)
 TRACE = record(
     "trace_record",
     "What became of the last packet; written only where the object was loaded with `record`.",
@@ -224,6 +229,6 @@ FLAGS = {
     "TAG_ANY": 15,
 }
 """Names of bits and numbers that both sides use; printed into the header."""
-ROLES = {"WIRE": 0, "NAMESPACE": 1, "UNCLAIMED": 2}
-"""Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know."""
+ROLES = {"NONE": 0, "WIRE": 1, "NAMESPACE": 2, "UNCLAIMED": 3}
+"""Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know; 0: an empty slot."""
 RULE_PROTOS = {"ANY": 0, "TCP": 6, "UDP": 17, "ICMP": 1}

@@ -13,9 +13,9 @@ def fragments(packet: bytes, mtu: int) -> list[bytes] | None:
     """The packet as fragments of at most ``mtu`` bytes, each as large as fits; None if it can't be cut.
 
     The packet is whole, without Ethernet header or padding, and may be a fragment itself. All keep its ID and its
-    other fields; the first has all options, later ones NOPs for those that are not to be copied. Header checksums are updated
-    incrementally, so a wrong one stays wrong in every fragment. It can't be cut where not even 8 bytes of payload
-    fit, where an offset would not fit into its 13 bits, or where more than 64 pieces would be needed.
+    other fields; the first has all options, later ones NOPs for those that are not to be copied. Header checksums
+    are updated incrementally, so a wrong one stays wrong in every fragment. It can't be cut where not even 8 bytes
+    of payload fit, where an offset would not fit into its 13 bits, or where more than 64 pieces would be needed.
     """
     first_header = packet[: (packet[0] & 15) * 4]
     payload = packet[len(first_header) :]

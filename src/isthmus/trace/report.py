@@ -48,6 +48,20 @@ def lines(answer: Answer, indent: str = "  ") -> list[str]:
     return found
 
 
+def caution(answer: Answer) -> str | None:
+    """What is wrong with the way back of a packet that arrives; None: nothing, or it does not arrive."""
+    reply = answer.reply
+    if reply is None:
+        return None
+    if reply.delivered is None:
+        return f"the packet arrives and its reply does not: {reply.verdict.label}"
+    if (reply.receiver, reply.delivered.dst) != (answer.sender, answer.packet.src):
+        return f"the reply goes to {reply.delivered.dst} in {reply.receiver}: see return-ambiguous in isthmus check"
+    if reply.delivered.src != answer.packet.dst:
+        return f"the reply comes back from {reply.delivered.src}, and the sender waits for {answer.packet.dst}"
+    return None
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], indent: str) -> list[str]:
     """Columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

@@ -103,16 +103,13 @@ def _mtu(judgement: Judgement) -> _Found:
 
 
 def _next_hop(judgement: Judgement) -> _Found:
-    hop, translated = judgement.hop, judgement.translated
-    if hop is None or translated is None:
-        yield "the VPC has no attachment in these objects: taken to be reached", None
+    hop, translated, receiver = judgement.hop, judgement.translated, judgement.receiver
+    if hop is None or translated is None or receiver is None or not judgement.tables.vpcs[receiver].defined:
+        yield f"{receiver} has no VPC object: taken to own what it exposes, and to be reached", None
         return
     family = translated.family
-    where = (
-        f"router {address_text(family, hop.gateway)}"
-        if hop.gateway is not None
-        else f"{address_text(family, translated.dst)} on-link"
-    )
+    direct = f"{address_text(family, translated.dst)} on-link"
+    where = direct if hop.gateway is None else f"router {address_text(family, hop.gateway)}"
     yield f"{where}, on {hop.attachment.interface}", hop.origin
 
 

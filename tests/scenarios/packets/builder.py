@@ -122,9 +122,16 @@ class Peering(NamedTuple):
     right_metric: int = 0
 
 
-def exposures(vpc: str, peerings: Sequence[Peering]) -> dict[Family, tuple[Exposure, ...]]:
-    """What the peers of a VPC offer it. Offers of exactly the same addresses are one entry with several candidates."""
+def exposures(vpc: str, peerings: Sequence[Peering], own: str | None = None) -> dict[Family, tuple[Exposure, ...]]:
+    """What the peers of a VPC offer it, and its own subnet.
+
+    Offers of exactly the same addresses are one entry with several candidates; others must not overlap.
+    """
     entries: dict[tuple[Family, int, int], list[Candidate]] = {}
+    if own is not None:
+        subnet, origin = Prefix.parse(own), Origin(f"VPC/{vpc}", "spec.subnets")
+        same = Candidate(PathKind.SAME_VPC, None, None, 0, 0, 0, origin)
+        entries[subnet.family, subnet.first, subnet.last] = [same]
     for left, right, left_metric, right_metric in peerings:
         for here, there, metric in ((left, right, right_metric), (right, left, left_metric)):
             if here.key.vpc == vpc:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -47,6 +49,6 @@ def recomputed(data: bytes) -> bytes:
     return bytes(parsed)
 
 
-def ip(src: str, dst: str, ttl: int = 64, **fields: object) -> Packet:
+def ip(src: str, dst: str, ttl: int = 64, **fields: Any) -> Packet:
     """An IP header of the family that the addresses have."""
     return IPv6(src=src, dst=dst, hlim=ttl, **fields) if ":" in src else IP(src=src, dst=dst, ttl=ttl, **fields)

@@ -75,7 +75,10 @@ class Everyone(dict[tuple[AttachmentKey, int], bytes]):
 
 @dataclass(frozen=True)
 class Network:
-    """Tables and the node around them; ``changed`` gives another that differs in what is named."""
+    """Tables and the node around them.
+
+    ``own_subnets``: by VPC, a CIDR that its hosts reach without the gateway. ``broken``: the tables lack every side.
+    """
 
     peerings: Sequence[Peering] = (RED_BLUE,)
     links: Mapping[str, Attachment] = field(default_factory=lambda: LINKS)
@@ -84,15 +87,18 @@ class Network:
     neighbors: Mapping[tuple[AttachmentKey, int], bytes] = field(default_factory=Everyone)
     policies: Mapping[str, PortPolicy] = field(default_factory=dict)
     hook: Literal["xdp", "tc"] = "xdp"
+    own_subnets: Mapping[str, str] = field(default_factory=dict)
+    broken: bool = False
 
     def tables(self) -> Tables:
         """The logical tables."""
         vpcs = {}
         for name, link in self.links.items():
             routes = {family: tuple(r for r in self.routes[name] if r.prefix.family == family) for family in FAMILIES}
-            vpcs[name] = Vpc(name, True, False, (link,), exposures(name, self.peerings), routes, Origin(f"VPC/{name}"))
+            exposed = exposures(name, self.peerings, self.own_subnets.get(name))
+            vpcs[name] = Vpc(name, True, False, (link,), exposed, routes, Origin(f"VPC/{name}"))
         sides = {one.key: one for peering in self.peerings for one in (peering.left, peering.right)}
-        return Tables(vpcs, sides, dict(self.policies))
+        return Tables(vpcs, {} if self.broken else sides, dict(self.policies))
 
     def environment(self) -> Environment:
         """The node."""

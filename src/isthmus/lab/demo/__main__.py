@@ -17,8 +17,10 @@ from isthmus.lab.demo.story import PARTS
 def main() -> int:
     """Show the parts asked for, or all; what was made is removed also on Ctrl-C and SIGTERM."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description="The gateway at work, in network namespaces.")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"examples: {' '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"the number of an example: {', '.join(PARTS)}")
     parts = parser.parse_args().parts or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if os.geteuid() != 0:
         print("the demo makes network namespaces and loads packet programs, so it needs root", file=sys.stderr)
         return 2
@@ -35,4 +37,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: end without a word
+        sys.exit(1)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.datapath.netns import inside
+from isthmus.lab import control
 from isthmus.lab.plan import LabVpc
+from isthmus.lab.probe.cases import Proto
 from isthmus.lab.probe.wire import Watch
 from isthmus.lab.state import State
-from isthmus.tables.address import Family, format_address
+from isthmus.tables.address import format_address
 
 _PROGRAM: Final = Path(sys.executable).with_name("isthmus")
 _COMMAND_WITHIN_S: Final = 60
@@ -44,10 +46,10 @@ class Stage:
         print(f"  {text}", flush=True)
 
     def isthmus(self, *arguments: str, shown: bool = True, status: int = 0) -> str:
-        """Run our own program, whose exit status must be this; its output (both streams), which is shown too."""
+        """Run our own program, whose exit status must be this; its output, which is shown too."""
         print(f"  {self._bold}$ isthmus {' '.join(arguments)}{self._plain}", flush=True)
         done = _run([str(_PROGRAM), *arguments])
-        text = (done.stdout + done.stderr).rstrip()
+        text = (done.stdout if done.returncode == status else done.stdout + done.stderr).rstrip()
         if done.returncode != status or shown:
             print("\n".join(f"    {line}".rstrip() for line in text.splitlines()), flush=True)
         if done.returncode != status:
@@ -73,21 +75,25 @@ class Stage:
         """A lab for a while; it is gone afterwards, whatever happens."""
         if State(name).exists():
             self.say(f"a lab {name} is left from a run that was killed; it goes first")
-            self.isthmus("lab", "down", "--name", name)
+            control.down(name, self.say)
         try:
-            self.isthmus("lab", "up", str(file), "--name", name, *options)
+            self.isthmus("lab", "up", os.path.relpath(file), "--name", name, *options)
             yield
         finally:
             if State(name).exists():
-                self.isthmus("lab", "down", "--name", name)
+                control.down(name, lambda _: None)  # not by the program: also when nobody reads what we print
+                print(f"  (lab {name} is gone)", flush=True)
 
     def fetch(self, lab: str, vpc: str, server: Server, address: str, port: int, seen_as: str | None) -> None:
         """Fetch a page; the server must have seen the request come from ``seen_as``; None: it must not come at all."""
         before = len(server.seen)
-        status, page = self.on(lab, vpc, "curl", "-sS", "-m", "1", f"http://{address}:{port}/")
+        with watching(lab, server.vpc) as watch:
+            status, page = self.on(lab, vpc, "curl", "-sS", "-m", "1", f"http://{address}:{port}/")
+            packets = _arrived(watch, "tcp")
         requests = server.seen[before:]
         if seen_as is None:
-            self.expect(status != 0 and not requests, f"nothing comes back, and {server.vpc} saw no request")
+            met = status != 0 and not requests and not packets
+            self.expect(met, f"{page or 'nothing'} comes back, and {server.vpc} saw {' '.join(packets) or 'nothing'}")
             return
         saw = f"{server.vpc} saw {' '.join(requests) or 'nothing'}; curl got: {page or 'nothing'}"
         self.expect(status == 0 and [r.split()[0] for r in requests] == [seen_as], saw)
@@ -98,17 +104,17 @@ class Stage:
             status, answer = self.on(lab, vpc, "ping", "-n", "-c", "1", "-W", "1", address)
             if seen_as is None:
                 time.sleep(_DARK)
-            seen = [f"{source} > {target}" for source, target in _echo_requests(watch)]
+            seen = _arrived(watch, "icmp")
         reply = next((line for line in answer.splitlines() if "bytes from" in line), "no reply")
         if seen_as is None:
-            self.expect(status != 0 and not seen, f"{reply}, and {witness} saw nothing")
+            self.expect(status != 0 and not seen, f"{reply}, and {witness} saw {' '.join(seen) or 'nothing'}")
         else:
             met = status == 0 and bool(seen) and all(s.split()[0] == seen_as for s in seen)
             self.expect(met, f"{witness} saw {' '.join(seen) or 'nothing'}; ping got: {reply}")
 
 
 class Server:
-    """A small web server on the hosts of a VPC, plain HTTP, whose page says whom it sees. ``seen``: ``source > target``."""
+    """A web server on the hosts of a VPC (plain HTTP), whose page says whom it sees. ``seen``: ``source > target``."""
 
     def __init__(self, lab: str, vpc: str, ports: Sequence[int]) -> None:
         """Listen at once, on all addresses of that VPC's hosts."""
@@ -156,14 +162,14 @@ def watching(lab: str, vpc: str) -> Iterator[Watch]:
         yield watch
 
 
-def _echo_requests(watch: Watch) -> list[tuple[str, str]]:
-    found = []
-    for one in watch.sockets:
-        family: Family = 4 if one is watch.sockets[0] else 6
-        for sighting in watch.sightings(one):
-            if sighting.proto == "icmp":
-                found.append((format_address(family, sighting.source), format_address(family, sighting.target)))
-    return found
+def _arrived(watch: Watch, proto: Proto) -> list[str]:
+    """The SYNs or echo requests that have arrived: ``source > target``."""
+    return [
+        f"{format_address(sighting.family, sighting.source)} > {format_address(sighting.family, sighting.target)}"
+        for one in watch.sockets
+        for sighting in watch.sightings(one)
+        if sighting.proto == proto
+    ]
 
 
 def _vpc(lab: str, name: str) -> LabVpc:

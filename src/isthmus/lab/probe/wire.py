@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from isthmus.lab.plan import LabVpc
 from isthmus.lab.probe.cases import Proto
+from isthmus.tables.address import Family
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.packet import ECHO_REQUEST, TCP, TCP_ACK, TCP_SYN, UDP
 from isthmus.trace.wire import parse_frame
@@ -21,6 +22,7 @@ _ID_AT: Final = 4  # in the ICMP header: the identifier of an echo request
 class Sighting(NamedTuple):
     """The first packet of a case, as it arrived; ``sport`` is the identifier where it is an echo request."""
 
+    family: Family
     proto: Proto
     sport: int
     dport: int
@@ -65,10 +67,10 @@ def _sighting(frame: bytes) -> Sighting | None:
         return None
     packet, layout = parsed.ip.packet, parsed.ip.layout
     if packet.proto == TCP and packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
-        return Sighting("tcp", packet.sport, packet.dport, packet.src, packet.dst)
+        return Sighting(packet.family, "tcp", packet.sport, packet.dport, packet.src, packet.dst)
     if packet.proto == UDP:
-        return Sighting("udp", packet.sport, packet.dport, packet.src, packet.dst)
+        return Sighting(packet.family, "udp", packet.sport, packet.dport, packet.src, packet.dst)
     if packet.icmp and packet.sport == ECHO_REQUEST[packet.family]:
         at = layout.transport + _ID_AT
-        return Sighting("icmp", int.from_bytes(frame[at : at + 2], "big"), 0, packet.src, packet.dst)
+        return Sighting(packet.family, "icmp", int.from_bytes(frame[at : at + 2], "big"), 0, packet.src, packet.dst)
     return None

@@ -1,0 +1,193 @@
+"""A lab comes up whole or not at all, and goes without a trace, whatever happened to it meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from isthmus.datapath.netns import NAMED, inside
+from isthmus.lab import build, control
+from isthmus.lab.state import ROOT, LabError, State
+from tests.netns.labs import EXAMPLES, isthmus, of_files
+
+NAME = "isthmus-test-life"
+OVERLAP = EXAMPLES / "5-overlapping-subnets.yaml"
+
+
+def traces() -> tuple[list[str], list[str]]:
+    """What is on this machine of this test's labs: namespaces and state."""
+    namespaces = sorted(path.name for path in NAMED.iterdir() if path.name.startswith(NAME)) if NAMED.is_dir() else []
+    return namespaces, sorted(path.name for path in ROOT.glob(f"{NAME}*"))
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    assert traces() == ([], [])
+    yield
+    left = traces()
+    for name in left[1]:
+        control.down(name, silent)
+    assert left == ([], [])
+
+
+def test_up_list_exec_down_by_the_program() -> None:
+    up = isthmus("lab", "up", OVERLAP, "--name", NAME, "-o", "json")
+    assert up.returncode == 0, up.stderr
+    found = json.loads(up.stdout)
+    assert found["status"] == "up"
+    assert [(vpc["vpc"], vpc["hosts"]) for vpc in found["vpcs"]] == [
+        ("vpc-1", f"{NAME}-vpc-1"),
+        ("vpc-2", f"{NAME}-vpc-2"),
+    ]
+    assert found in json.loads(isthmus("lab", "list", "-o", "json").stdout)
+    assert isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "ping", "-c1", "-W2", "192.168.2.1").returncode == 0
+    assert isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "sh", "-c", "exit 7").returncode == 7
+    assert isthmus("lab", "exec", "--name", NAME, "nobody", "--", "true").returncode == 2
+    assert isthmus("lab", "down", "--name", NAME).returncode == 0
+    assert isthmus("lab", "down", "--name", NAME).returncode == 1
+
+
+def test_every_address_can_be_used_at_once() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    addresses = subprocess.run(
+        ["ip", "-n", f"{NAME}-vpc-1", "-o", "address"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "10.1.1.1/32" in addresses
+    assert "tentative" not in addresses
+    control.down(NAME, silent)
+
+
+def test_a_second_lab_of_that_name_is_refused_and_the_first_stays() -> None:
+    objects = of_files(OVERLAP, name=NAME)
+    control.up(objects, [], silent)
+    with pytest.raises(LabError, match=f"isthmus lab down --name {NAME}"):
+        control.up(objects, [], silent)
+    assert control.hooks(State(NAME)) == {"port0": "xdp", "port1": "xdp"}
+    control.down(NAME, silent)
+
+
+def test_a_namespace_of_somebody_else_is_left_alone() -> None:
+    theirs = f"{NAME}-vpc-2"
+    subprocess.run(["ip", "netns", "add", theirs], check=True)
+    try:
+        with pytest.raises(LabError, match=theirs):
+            control.up(of_files(OVERLAP, name=NAME), [], silent)
+        assert traces() == ([theirs], [])
+    finally:
+        subprocess.run(["ip", "netns", "delete", theirs], check=True)
+
+
+def test_a_namespace_made_anew_by_somebody_else_is_left_alone() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    theirs = f"{NAME}-vpc-2"
+    subprocess.run(["ip", "netns", "delete", theirs], check=True)
+    subprocess.run(["ip", "netns", "add", theirs], check=True)
+    try:
+        said: list[str] = []
+        control.down(NAME, said.append)
+        assert traces() == ([theirs], [])
+        assert any(theirs in line for line in said)
+    finally:
+        subprocess.run(["ip", "netns", "delete", theirs], check=True)
+
+
+def test_down_after_the_keeper_was_killed() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    keeper = State(NAME).keeper()
+    assert keeper is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+    [found] = [lab for lab in control.listing() if lab["name"] == NAME]
+    while keeper.alive():
+        os.sched_yield()
+    [found] = [lab for lab in control.listing() if lab["name"] == NAME]
+    assert found["status"] == "broken"
+    with pytest.raises(LabError, match="is not up"):
+        control.hooks(State(NAME))
+    control.down(NAME, silent)
+
+
+def test_down_after_a_namespace_was_lost() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    subprocess.run(["ip", "netns", "delete", f"{NAME}.gw.vpc-1"], check=True)
+    control.down(NAME, silent)
+
+
+@pytest.mark.parametrize("lost", ["lab.json", "made", "objects.pickle", "keeper.json"])
+def test_down_with_a_file_of_the_state_cut_short(lost: str) -> None:
+    """What is written when the machine goes down: the last file, half."""
+    state = half_made(stop_after=3)
+    if lost in ("objects.pickle", "keeper.json"):
+        (state.folder / lost).write_bytes(b"\x80")
+    elif lost == "made":
+        with (state.folder / lost).open("a") as file:
+            file.write(f"{NAME}.gw.vp")
+    else:
+        (state.folder / f".{lost}.new").write_bytes(b'{"na')
+    control.down(NAME, silent)
+
+
+@pytest.mark.parametrize("stop_after", range(6))
+def test_down_after_up_was_killed_half_way(stop_after: int) -> None:
+    half_made(stop_after)
+    control.down(NAME, silent)
+
+
+def half_made(stop_after: int) -> State:
+    """What is there when ``up`` is killed right after it made so many namespaces, and noted all but the last."""
+    objects = of_files(OVERLAP, name=NAME)
+    state = State(NAME)
+    state.create()
+    state.write_json("lab.json", control.describe(objects.plan, []))
+    state.write_objects(objects)
+    names = objects.plan.namespaces[:stop_after]
+    for name in names:
+        build.make_namespace(name)
+        if name != names[-1]:
+            state.note_namespace(name, (NAMED / name).stat().st_ino)
+    return state
+
+
+def test_up_that_fails_takes_back_what_it_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("the kernel is out of sorts")
+
+    monkeypatch.setattr(build, "furnish", refuse)
+    with pytest.raises(LabError, match="out of sorts"):
+        control.up(of_files(OVERLAP, name=NAME), [], silent)
+    assert traces() == ([], [])
+
+
+def test_up_tells_why_the_packet_path_did_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LabError, match="packet path"):
+        control.up(of_files(OVERLAP, name=NAME), [], silent)
+
+
+def test_a_process_that_stays_behind_is_named_and_cut_off() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    with inside(f"{NAME}-vpc-1"):
+        process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        said: list[str] = []
+        control.down(NAME, said.append)
+        assert any(str(process.pid) in line for line in said)
+        links = Path(f"/proc/{process.pid}/net/dev").read_text()
+        assert "eth0" not in links
+        assert process.poll() is None, "it is not ours to end"
+    finally:
+        process.communicate()
+
+
+def test_names_that_can_t_be_a_lab_s() -> None:
+    for name in ("", "UPPER", "a.b", "../x", "-x", "x" * 41):
+        with pytest.raises(LabError, match="no name for a lab"):
+            State(name)

@@ -1,0 +1,132 @@
+"""What a lab consists of: names, links, where hosts live, what is left out and said to be."""
+
+from pathlib import Path
+
+import pytest
+
+from isthmus.cli.objects import load
+from isthmus.compile import compile_tables
+from isthmus.lab import names
+from isthmus.lab.plan import ON_LINK, LabPlan, LinkRoute, WrongHost, plan
+from isthmus.tables.address import Family, Prefix, format_address, parse_address
+
+OBJECTS = """
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: VPC
+metadata: {name: app}
+spec:
+  subnets: {front: {cidr: 10.1.1.0/24}, back: {cidr: 10.1.2.0/24}}
+  attachments:
+    - {interface: eth1, addresses: [10.1.1.1/24]}
+    - {interface: eth2, addresses: [10.1.2.254/24], mtu: 1400}
+    - {interface: eth2, vlan: 100, addresses: [10.77.1.1/24]}
+  routes:
+    - {to: 10.9.0.0/16, via: 10.1.2.7}
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: Gateway
+metadata: {name: here}
+spec: {asn: 65000, routerID: 10.0.0.1, ports: {eth2: {hook: tc}}}
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: Peering
+metadata: {name: app--db}
+spec:
+  app:
+    ips: [{fromVPCSubnet: front}, {fromVPCSubnet: back}, {cidr: 10.9.0.0/24}]
+    as: [192.168.0.0/23, 192.168.9.0/24]
+  db:
+    ips: [{cidr: 10.1.1.0/24}, {cidr: "2001:db8:2::/64"}]
+    as: [172.16.0.0/28, "2001:db8:b::/64"]
+    natType: stateful
+"""
+
+
+def lab(tmp_path: Path, text: str = OBJECTS, hook: str = "auto", **hosts: str) -> LabPlan:
+    file = tmp_path / "objects.yaml"
+    file.write_text(text)
+    loaded = load([str(file)])
+    extra = {vpc: [parse_address(address)] for vpc, address in hosts.items()}
+    return plan("lab", loaded.model, compile_tables(loaded.model), extra, hook)
+
+
+def texts(found: dict[Family, int]) -> list[str]:
+    return [format_address(family, address) for family, address in sorted(found.items())]
+
+
+def test_a_namespace_for_the_ports_and_two_for_each_vpc(tmp_path: Path) -> None:
+    assert lab(tmp_path).namespaces == ("lab.gw", "lab.gw.app", "lab-app", "lab.gw.db", "lab-db")
+
+
+def test_long_names_are_cut_and_stay_distinct() -> None:
+    one, other = ("a" * 62 + end for end in "xy")
+    cut = [names.vpc_namespace("lab", vpc) for vpc in (one, other)]
+    assert all(len(name) == names.NAMESPACE_LIMIT for name in cut)
+    assert cut[0] != cut[1]
+    assert names.vpc_namespace("lab", "short") == "lab.gw.short"
+
+
+def test_every_untagged_attachment_is_a_link_and_others_are_said_to_be_left_out(tmp_path: Path) -> None:
+    planned = lab(tmp_path)
+    app = planned.vpc("app")
+    assert app is not None
+    assert [(link.attachment.interface, link.inside, link.port, link.mtu) for link in app.links] == [
+        ("eth1", "eth0", "port0", 1500),
+        ("eth2", "eth1", "port1", 1400),
+    ]
+    assert any("VLAN" in notice and "eth2" in notice for notice in planned.notices)
+
+
+def test_hosts_live_where_their_vpc_s_routes_lead(tmp_path: Path) -> None:
+    app = lab(tmp_path).vpc("app")
+    assert app is not None
+    assert [(format_address(h.family, h.address), h.links) for h in app.hosts] == [
+        ("10.1.1.2", ("eth0",)),
+        ("10.1.2.1", ("eth1",)),
+        ("10.9.0.1", ("eth1",)),
+    ]
+
+
+def test_a_router_stands_for_the_hosts_behind_it(tmp_path: Path) -> None:
+    app = lab(tmp_path).vpc("app")
+    assert app is not None
+    _, back = app.links
+    router = parse_address("10.1.2.7")
+    assert back.routers == (router,)
+    assert LinkRoute(Prefix.parse("10.9.0.0/16"), router[1]) in back.routes
+    hops = {format_address(family, address) for _, family, address in app.next_hops()}
+    assert hops == {"10.1.1.2", "10.1.2.1", "10.1.2.7"}
+
+
+def test_the_gateway_is_known_by_its_address_or_else_by_its_link_local_one(tmp_path: Path) -> None:
+    planned = lab(tmp_path)
+    app, db = planned.vpc("app"), planned.vpc("db")
+    assert app is not None
+    assert db is not None
+    assert texts(app.links[0].gateway) == ["10.1.1.1", "fe80::1"]
+    assert texts(db.links[0].gateway) == ["169.254.0.1", "fe80::1"] == texts(ON_LINK)
+
+
+def test_the_hook_asked_for_wins_over_the_objects(tmp_path: Path) -> None:
+    assert [link.hook for _, link in lab(tmp_path).links()] == ["auto", "tc", "auto"]
+    assert [link.hook for _, link in lab(tmp_path, hook="xdp").links()] == ["xdp", "xdp", "xdp"]
+
+
+def test_mac_addresses_are_local_and_distinct_but_for_the_port_s(tmp_path: Path) -> None:
+    links = [link for _, link in lab(tmp_path).links()]
+    every = [mac for link in links for mac in (link.host_mac, link.port_mac, link.kernel_mac)]
+    assert len(set(every)) == len(every)
+    assert all(int(mac[:2], 16) & 3 == 2 for mac in every)
+
+
+def test_stateful_sides_are_said_to_be_not_carried(tmp_path: Path) -> None:
+    assert any("db is stateful" in notice for notice in lab(tmp_path).notices)
+
+
+@pytest.mark.parametrize(
+    ("vpc", "address", "why"),
+    [("nobody", "10.1.1.7", "no peering names"), ("app", "10.1.1.1", "own address"), ("app", "127.0.0.1", "martian")],
+)
+def test_a_host_that_can_t_be(tmp_path: Path, vpc: str, address: str, why: str) -> None:
+    with pytest.raises(WrongHost, match=why):
+        lab(tmp_path, **{vpc: address})
