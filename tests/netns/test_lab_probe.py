@@ -1,6 +1,7 @@
 """Real packets through the real packet path: what the twin expects is what sockets see, on both hooks."""
 
 import json
+import socket
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.netns.labs import EXAMPLES, isthmus, lab, of_files
 
 NAME = "isthmus-test-probe"
 CARRIED = sorted(path.name for path in EXAMPLES.glob("*.yaml") if not path.name.startswith("3-"))
+BY_PATH_ALONE = {"4-two-externals-by-metric.yaml", "ecmp.yaml", "metric.yaml", "plain-open.yaml"}
+"""Examples of stages that are the same program text on both hooks: tried on one."""
 
 ROUTED = """
 apiVersion: gateway.githedgehog.com/v1alpha1
@@ -53,8 +56,10 @@ spec:
 """
 
 
-@pytest.mark.parametrize("hook", ["xdp", "tc"])
-@pytest.mark.parametrize("example", CARRIED)
+@pytest.mark.parametrize(
+    ("example", "hook"),
+    [(name, hook) for name in CARRIED for hook in ("xdp", "tc") if hook == "xdp" or name not in BY_PATH_ALONE],
+)
 def test_an_example_passes_what_the_twin_says_and_nothing_else(example: str, hook: str) -> None:
     objects = of_files(EXAMPLES / example, name=NAME, hook=hook)
     with lab(objects) as hooks:
@@ -149,3 +154,15 @@ def test_a_host_that_comes_later_is_found_when_a_packet_wants_it() -> None:
         done = isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "ping", "-c3", "-i0.2", "-W2", "192.168.2.77")
     assert done.returncode == 0, "the first is dropped (next-hop-unresolved) and asks for the host; the next ones pass"
     assert " 2 received" in done.stdout or " 3 received" in done.stdout
+
+
+def test_a_server_of_somebody_s_own_does_not_disturb() -> None:
+    objects = of_files(EXAMPLES / "5-overlapping-subnets.yaml", name=NAME)
+    with lab(objects) as hooks:
+        with inside(f"{NAME}-vpc-2"):
+            web = socket.create_server(("", 80))
+            dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            dns.bind(("", 53))
+        with closing(web), closing(dns):
+            results, _ = probe(objects, hooks, 1000)
+    assert [result.row() for result in results if result.why] == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,7 +25,6 @@ from yaml.events import (
     ScalarEvent,
     SequenceEndEvent,
     StreamEndEvent,
-    StreamStartEvent,
 )
 
 from isthmus.api import scalars
@@ -60,10 +60,14 @@ class Unreadable(NamedTuple):
     hint: str
 
 
-class _Refused(Exception):  # noqa: N818 - internal, always caught here
-    def __init__(self, event: Event, message: str, hint: str = "") -> None:
+class _Refused(Exception):
+    """A construct that is refused where it begins; line and column count from 0. Always caught in this module."""
+
+    def __init__(self, event: Event | None, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.mark, self.message, self.hint = event.start_mark, message, hint
+        mark = event.start_mark if event is not None else None
+        self.line, self.column = (mark.line, mark.column) if mark is not None else (0, 0)
+        self.message, self.hint = message, hint
 
 
 def read_documents(text: str) -> tuple[list[Document], list[Unreadable]]:
@@ -94,7 +98,7 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
     """The text cut before every ``---`` line, which no YAML construct can cross, each with its first line from 0."""
     starts = [0, *(found.start() for found in _DOCUMENT.finditer(text)), len(text)]
     line = 0
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         if stop > start:
             yield line, text[start:stop]
         line += text.count("\n", start, stop)
@@ -103,7 +107,7 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 def _located(error: yaml.YAMLError | _Refused, line: int, text: str) -> Unreadable:
     """Where and why: from the mark of a syntax error, or from the offset of a forbidden character."""
     if isinstance(error, _Refused):
-        return Unreadable(line + error.mark.line + 1, error.mark.column + 1, error.message, error.hint)
+        return Unreadable(line + error.line + 1, error.column + 1, error.message, error.hint)
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
@@ -140,12 +144,12 @@ class _Builder:
     def documents(self) -> Iterator[Document]:
         """Every document that is not empty."""
         if len(re.findall(r"^%", self.text, re.MULTILINE)) > MOST_DIRECTIVES:
-            raise _Refused(StreamStartEvent(yaml.Mark("", 0, 0, 0, None, None)), "too many YAML directives")
+            raise _Refused(None, "too many YAML directives")
         waiting: tuple[Any, int, int] | None = None
         while True:
             event = self.next()
             if type(event) is DocumentStartEvent or type(event) is StreamEndEvent:
-                mark = event.start_mark
+                mark: Any = event.start_mark  # the C parser marks every event
                 start = mark.index - mark.column
                 if waiting is not None:
                     data, first, line = waiting
@@ -157,7 +161,7 @@ class _Builder:
                 data = self._node(self.next())
                 waiting = (data, start, self.line + mark.line) if data is not None else None
 
-    def _node(self, event: NodeEvent) -> Any:
+    def _node(self, event: Any) -> Any:
         self.nodes += 1
         if self.nodes > MOST_NODES:
             raise _Refused(event, f"more than {MOST_NODES:,} values in one file", "split it into several files")

@@ -48,7 +48,7 @@ def kind_of(value: Any) -> str:
         return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
         return f"the number {value}"
-    return {str: "text", list: "a list", dict: "a mapping"}.get(type(value), type(value).__name__)
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "a mapping"
 
 
 def _cidr(value: Any) -> Prefix:
@@ -131,7 +131,9 @@ def _interface(value: Any) -> str:
     text = text_of(value, "the name of a port", "eth1")
     if 0 < len(text.encode()) < 16 and not re.search(r"[/:\s\0]", text) and text not in (".", ".."):
         return text
-    raise refuse("field-value", f"{text[:80]!r} cannot be a port's name in Linux", "write it as `ip link` prints it: eth1")
+    raise refuse(
+        "field-value", f"{text[:80]!r} cannot be a port's name in Linux", "write it as `ip link` prints it: eth1"
+    )
 
 
 _DURATION = re.compile(r"(?=.)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
@@ -164,7 +166,9 @@ def _one_or_more(value: Any, what: str, example: str) -> list[Any]:
         return [value]
     if value:
         return value
-    raise refuse("field-value", f"an empty list of {what}s matches nothing", f"leave it away for any, or write {example}")
+    raise refuse(
+        "field-value", f"an empty list of {what}s matches nothing", f"leave it away for any, or write {example}"
+    )
 
 
 def _number_range(value: Any, largest: int, what: str, example: str) -> tuple[int, int]:

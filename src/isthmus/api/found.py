@@ -23,6 +23,7 @@ class Found(Generic[Body]):
     """One object. ``body`` is None if its shape is broken. ``base`` leads to it inside its document (a List's item).
 
     ``sides`` is for peerings: what stands under ``spec``, by VPC name; None for a side whose own shape is broken.
+    ``doubled``: one VPC stands there twice, which has been told.
     """
 
     kind: str
@@ -32,11 +33,12 @@ class Found(Generic[Body]):
     base: Path = ()
     body: Body | None = None
     sides: dict[str, Side | None] = field(default_factory=dict)
+    doubled: bool = False
 
     @property
     def label(self) -> str:
         """``Peering/web``, as problems and table entries name it."""
-        return f"{self.kind}/{self.name}" if self.name else self.kind
+        return f"{self.kind or '?'}/{self.name}" if self.name else self.kind
 
     @property
     def data(self) -> Any:
@@ -47,7 +49,14 @@ class Found(Generic[Body]):
         return data
 
     def problem(
-        self, severity: Severity, code: str, path: str | Path, message: str, hint: str = "", value: object = "", key: bool = False
+        self,
+        severity: Severity,
+        code: str,
+        path: str | Path,
+        message: str,
+        hint: str = "",
+        value: object = "",
+        key: bool = False,
     ) -> Problem:
         """A problem of this object at a path inside it; with ``key``, the place is that of the key."""
         steps = split_path(path) if isinstance(path, str) else path
@@ -81,7 +90,7 @@ def is_secret(key: str) -> bool:
 
 
 def shown_value(value: object, path: Path) -> str:
-    """A value for people: cut where it is long, masked under a key that looks like a secret's, empty for collections."""
+    """A value for people: cut where it is long, masked under a key that may hold a secret, empty for collections."""
     if any(isinstance(step, str) and is_secret(step) for step in path):
         return "***"
     if isinstance(value, dict | list) or value is None:

@@ -118,7 +118,9 @@ def _head_problems(found: Found[Any], kind: object, version: object) -> list[Pro
     for key, value, example in (("apiVersion", version, API_VERSION), ("kind", kind, "Peering")):
         if value is None:
             problems.append(
-                found.problem(Severity.ERROR, "field-missing", (key,), f"`{key}` is missing", f"write `{key}: {example}`")
+                found.problem(
+                    Severity.ERROR, "field-missing", (key,), f"`{key}` is missing", f"write `{key}: {example}`"
+                )
             )
         elif not isinstance(value, str):
             message = f"expected text, found {kind_of(value)}"
@@ -127,10 +129,10 @@ def _head_problems(found: Found[Any], kind: object, version: object) -> list[Pro
         return problems
     group, _, _ = version.partition("/")
     if group != GROUP:
-        if nearest(version, [API_VERSION]) and kind in KINDS:
-            message, hint = f"unknown API version {version}", f"did you mean {API_VERSION}?"
-            return [found.problem(Severity.ERROR, "field-value", ("apiVersion",), message, hint, version), *problems]
-        message, hint = f"an object of {version} is passed over", f"objects of this gateway have apiVersion: {API_VERSION}"
+        message, hint = (
+            f"an object of {version} is passed over",
+            f"objects of this gateway have apiVersion: {API_VERSION}",
+        )
         return [found.problem(Severity.WARNING, "kind-foreign", ("apiVersion",), message, hint, version)]
     if version != API_VERSION:
         message, hint = f"this version of isthmus does not know {version}", f"write {API_VERSION}"
@@ -138,7 +140,9 @@ def _head_problems(found: Found[Any], kind: object, version: object) -> list[Pro
     if isinstance(kind, str) and kind not in KINDS:
         meant = nearest(kind, KINDS)
         hint = f"did you mean {meant}?" if meant else f"the kinds are {', '.join(KINDS)}"
-        problems.append(found.problem(Severity.ERROR, "kind-unknown", ("kind",), f"unknown kind {kind[:80]}", hint, kind))
+        problems.append(
+            found.problem(Severity.ERROR, "kind-unknown", ("kind",), f"unknown kind {kind[:80]}", hint, kind)
+        )
     return problems
 
 
@@ -163,8 +167,8 @@ def _judge(objects: Objects, found: Found[Any], data: dict[str, Any]) -> None:
         found.sides = dict(body.spec) if found.body else dict.fromkeys(body.spec)
     elif found.kind == "Peering":
         found.sides = _right_sides(data.get("spec"))
-    filed: list[Found[Any]] = {"Peering": objects.peerings, "VPC": objects.vpcs, "Gateway": objects.gateways}[found.kind]
-    filed.append(found)
+    filed: dict[str, list[Any]] = {"Peering": objects.peerings, "VPC": objects.vpcs, "Gateway": objects.gateways}
+    filed[found.kind].append(found)
 
 
 def _right_sides(spec: object) -> dict[str, Side | None]:
@@ -194,10 +198,20 @@ def _duplicate_keys(found: Found[Any]) -> Iterator[Problem]:
         path = (*double.path[depth:], double.key)
         is_side = found.kind == "Peering" and path[:-1] == ("spec",)
         code = "peering-sides" if is_side else "yaml-invalid"
+        found.doubled = found.doubled or is_side
         said = f"the VPC {double.key} twice" if is_side else f"the key `{double.key}` twice in one mapping"
         hint = "name two different VPCs" if is_side else "keep one of the two"
         message = f"{said}: here and in line {double.first.line}"
         where = format_path(path)
         yield Problem(
-            Severity.ERROR, code, found.label, where, found.file, double.second.line, double.second.column, double.key, message, hint
+            Severity.ERROR,
+            code,
+            found.label,
+            where,
+            found.file,
+            double.second.line,
+            double.second.column,
+            double.key,
+            message,
+            hint,
         )

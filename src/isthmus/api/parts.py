@@ -69,7 +69,9 @@ def _is_container(model: type[BaseModel], name: str) -> bool:
 @cache
 def _has_later(model: type[BaseModel]) -> bool:
     """True if a field of this model, or of one inside it, is not carried yet."""
-    return any(not part.carried or (part.inner is not None and _has_later(part.inner)) for part in parts(model).values())
+    return any(
+        not part.carried or (part.inner is not None and _has_later(part.inner)) for part in parts(model).values()
+    )
 
 
 def not_carried(value: BaseModel, path: Path = ()) -> Iterator[Path]:

@@ -128,5 +128,6 @@ class Peering(ApiObject):
 
     kind: Literal["Peering"]
     spec: dict[Label, Side] = Field(
-        description="Exactly two keys, the names of the VPCs.", json_schema_extra={"minProperties": 2, "maxProperties": 2}
+        description="Exactly two keys, the names of the VPCs.",
+        json_schema_extra={"minProperties": 2, "maxProperties": 2},
     )

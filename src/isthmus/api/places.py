@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
-from yaml.cyaml import CParser
+from yaml.cyaml import CParser  # type: ignore[attr-defined] # the types do not export it
 
 Path = tuple[str | int, ...]
 
@@ -92,10 +92,11 @@ class Outline:
     def _tree(self) -> Node:
         if self._root is None:
             self._root = _Composer(self._text[self._start : self._stop]).get_single_node()
+            assert self._root is not None, "only documents with content are kept"
         return self._root
 
 
-class _Composer(CParser):  # type: ignore[misc] # PyYAML's C part ships no types
+class _Composer(CParser):
     """Nodes with marks and without tags: finding the tag of every scalar is most of the time, and nobody asks."""
 
     def resolve(self, kind: type[Node], value: object, implicit: object) -> str:

@@ -15,7 +15,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from isthmus.api.documents import read_documents
@@ -96,7 +96,9 @@ def _yaml_like(text: str) -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1 << 16
-    indented = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n(?:\s*(?:#[^\n]*)?\n)*( *)-(?= )", text, re.MULTILINE)
+    indented = re.search(
+        r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n(?:\s*(?:#[^\n]*)?\n)*( *)-(?= )", text, re.MULTILINE
+    )
     offset = max(len(indented[2]) - len(indented[1]), 0) if indented else 2
     nested = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n( *)[^\s#-]", text, re.MULTILINE)
     mapping = max(len(nested[2]) - len(nested[1]), 1) if nested else 2

@@ -44,14 +44,17 @@ def _leading_zero(text: str) -> bool:
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
 
 
+_TAGS: dict[str, tuple[type, ...]] = {"null": (type(None),), "bool": (bool,), "int": (int,), "float": (int, float)}
+
+
 def tagged(tag: str, text: str) -> Any:
-    """The value of a scalar with an explicit tag of YAML's own; ValueError for any other, or where text and tag differ."""
+    """The value of a scalar with one of YAML's own tags; ValueError for any other, or where text and tag differ."""
     if tag in ("!", "tag:yaml.org,2002:str"):
         return text
     value = plain(text)
-    wanted = {"null": type(None), "bool": bool, "int": int, "float": (int, float)}.get(tag.rpartition(":")[2])
+    wanted = _TAGS.get(tag.rpartition(":")[2])
     if not tag.startswith("tag:yaml.org,2002:") or wanted is None:
         raise ValueError(f"the tag {tag} is not accepted here")
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         raise ValueError(f"{text!r} is not what its tag {tag} says")
     return value

@@ -71,7 +71,7 @@ def _unknown(found: Found[Any], model: type[BaseModel], loc: Path) -> Problem:
 
 def _plainly(said: str) -> str:
     """Pydantic's message, begun as ours are."""
-    return said[:1].lower() + said[1:].replace("Input should be", "expected")
+    return said.replace("Input should be", "this must be").replace("Input should", "this should")
 
 
 def _type_hint(kind: str, value: Any) -> str:
@@ -90,7 +90,11 @@ def _type_hint(kind: str, value: Any) -> str:
 
 def _value_hint(kind: str, value: Any, context: dict[str, Any]) -> str:
     if kind == "literal_error":
-        meant = nearest(value, str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")) if isinstance(value, str) else None
+        meant = (
+            nearest(value, str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+            if isinstance(value, str)
+            else None
+        )
         return f"did you mean {meant}?" if meant else f"write {context['expected']}"
     limits = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     return " ".join(f"write {limits[name]} {limit}" for name, limit in context.items() if name in limits)

@@ -26,7 +26,9 @@ def check(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend in place what has one answer, then judge that. Comments stay.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: print the difference, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --fix: print the difference, write nothing.")
+    ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """
@@ -116,6 +118,6 @@ def _summary(loaded: Loaded, paint: Paint) -> str:
     found = ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items())
     peerings, vpcs = len(loaded.model.peerings), len(loaded.model.vpcs)
     written = len(loaded.objects.peerings)
-    right = f"{peerings} of {written} peerings are right" if peerings < written else f"{peerings} peerings, {vpcs} VPCs"
+    right = f"peerings: {peerings}" + (f" right of {written}" if peerings < written else "") + f", VPCs: {vpcs}"
     style = "bold red" if counts["errors"] else "bold yellow" if counts["warnings"] else "bold green"
     return f"{paint(found, style)} ({right})"

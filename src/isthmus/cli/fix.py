@@ -42,7 +42,9 @@ def fixes(loaded: Loaded) -> list[Fixed]:
     for move in movable_nat(loaded.objects):
         found = move.draft.found
         edits[found.file].append(Edit(found.document.outline, found.base, move.source, move.target))
-        console.print(f"{found.file}: {found.label}: `as` moves from {move.source} to {move.target}, which becomes stateful")
+        console.print(
+            f"{found.file}: {found.label}: `as` moves from {move.source} to {move.target}, which becomes stateful"
+        )
     fixed = []
     for path, some in edits.items():
         before = loaded.sources[path]

@@ -86,7 +86,7 @@ def up(
 def probe(
     name: NameOption = "isthmus",
     limit: Annotated[
-        int, typer.Option(min=1, help="Most probes to make; of more, an even choice is made.")
+        int, typer.Option(min=1, max=2000, help="Most probes to make; of more, an even choice is made.")
     ] = MOST_CASES,
     output_: OutputOption = Output.TEXT,
 ) -> None:
@@ -151,6 +151,7 @@ def down(name: NameOption = "isthmus") -> None:
 @app.command("list")
 def list_(output_: OutputOption = Output.TEXT) -> None:
     """The labs of this machine, with the names of their namespaces and interfaces."""
+    _need_root()
     labs = control.listing()
     if output_ is Output.JSON:
         output.print_json(labs)

@@ -12,7 +12,7 @@ from isthmus.cli.output import NO, OK, Output, OutputOption, die, out, print_jso
 from isthmus.cli.unknown import unknown
 from isthmus.compile import compile_tables
 from isthmus.tables.address import Family, parse_address
-from isthmus.tables.entries import Nat, SideKey
+from isthmus.tables.entries import Nat, Side, SideKey
 from isthmus.trace.mapping import Mapped, map_address
 
 LIKE_AN_ADDRESS = re.compile(r"[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*(/\d*)?")
@@ -33,6 +33,17 @@ def mapping(
     asked = _parsed(addresses)
     if not files or not asked:
         die("what is asked is missing: FILE, then IP", hint="isthmus map FILE --peering NAME --vpc VPC 10.1.1.5")
+    side = _side(files, peering, vpc)
+    answers = [map_address(side, family, address) for family, address in asked]
+    if output is Output.JSON:
+        print_json([answer._asdict() for answer in answers])
+    else:
+        _print(addresses, answers)
+    raise typer.Exit(OK if all(answer.found for answer in answers) else NO)
+
+
+def _side(files: Sequence[str], peering: str, vpc: str) -> Side:
+    """The side that is meant; where there is none, or none that can be mapped, the program ends."""
     loaded = load(files)
     tables = compile_tables(loaded.model)
     report_others(loaded)
@@ -45,12 +56,7 @@ def mapping(
     if side.nat is Nat.STATEFUL:
         hint = "stateful NAT picks address and port anew for each flow: only static sides can be mapped"
         die(f"the side of {vpc} in {peering} is stateful", hint=hint)
-    answers = [map_address(side, family, address) for family, address in asked]
-    if output is Output.JSON:
-        print_json([answer._asdict() for answer in answers])
-    else:
-        _print(addresses, answers)
-    raise typer.Exit(OK if all(answer.found for answer in answers) else NO)
+    return side
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,9 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 _MARGIN = "bold blue"
 _WIDEST = 120
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1, and so the reader's marks, take for one
-_SECRET = re.compile(r"""(?i)(["']?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|psk|credential|key)["']?\s*:\s*)[^\s,}\]].*""")
+_SECRET = re.compile(
+    r"""(?i)(["']?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|psk|credential|key)["']?\s*:\s*)[^\s,}\]].*"""
+)
 
 
 class SourceLines:
@@ -46,7 +48,7 @@ def _parts(problem: Problem, lines: SourceLines, paint: Paint) -> Iterator[str]:
     yield f"{gutter}{paint('-->', _MARGIN)} {printable(place(problem))}"
     line = lines.line(problem.file, problem.line)
     if line is not None and line.strip():
-        shown, before, under = _excerpt(line, problem.column - 1)
+        shown, before, under = _excerpt(line, problem.column - 1, whole=problem.path.endswith("]"))
         yield f"{gutter} {paint('|', _MARGIN)}"
         yield f"{paint(f'{problem.line} |', _MARGIN)} {shown}"
         yield f"{gutter} {paint('|', _MARGIN)} {before}{paint('^' * under, style)}"
@@ -58,10 +60,13 @@ def _parts(problem: Problem, lines: SourceLines, paint: Paint) -> Iterator[str]:
         yield from (f"{gutter}         {one}" for one in rest)
 
 
-def _excerpt(line: str, column: int) -> tuple[str, str, int]:
-    """The part of a line around a column, spaces up to there, and how many cells to underline."""
+def _excerpt(line: str, column: int, whole: bool) -> tuple[str, str, int]:
+    """The part of a line around a column, spaces up to there, and how many cells to underline.
+
+    ``whole``: a list's item is meant, so of ``key: value`` both.
+    """
     masked = _SECRET.sub(r"\1***", line) if "passwordFile" not in line else line
-    end = min(_end_of_value(masked, column), len(masked))
+    end = min(_end_of_value(masked, column, whole), len(masked))
     start = max(0, min(column - 40, len(masked) - _WIDEST)) if len(masked) > _WIDEST else 0
     stop = min(start + _WIDEST, len(masked))
     shown = _visible(masked[start:stop]).rstrip()
@@ -74,11 +79,11 @@ def _visible(text: str) -> str:
     return printable(text.replace("\t", " "))
 
 
-def _end_of_value(line: str, column: int) -> int:
+def _end_of_value(line: str, column: int, whole: bool) -> int:
     """Where the value or key that begins at a column ends: its quote, a comment, or the end of the line."""
     rest = line[column:]
     if rest[:1] in ("'", '"'):
         closed = rest.find(rest[0], 1)
         return column + closed + 1 if closed > 0 else len(line)
-    stop = re.search(r"\s+#|\s*$|[,\]}]|:(?=\s|$)", rest)
+    stop = re.search(r"\s+#|\s*$|[,\]}]" if whole else r"\s+#|\s*$|[,\]}]|:(?=\s|$)", rest)
     return column + (stop.start() if stop else len(rest))

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from isthmus.datapath.barrier import Barrier
+from isthmus.datapath.dump import Ids, Reader
 from isthmus.datapath.libbpf import (
     BpfError,
     BpfLink,
@@ -131,6 +132,7 @@ class PacketPath:
         self._adjacencies = loaded.map("adjacencies").mmap()
         self._interfaces = loaded.map("interfaces").mmap()
         self._ports = Names(capacity.ports)
+        self._numbers = Numbers({}, {}, {}, {})
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
         self._barrier = Barrier()
@@ -193,24 +195,31 @@ class PacketPath:
         """Make these the tables. Packets see the old ones or the new ones, never a mixture; on an error the old ones."""
         for table in self._store.values():
             table.begin()
-        numbers = self._number(tables, bindings)
-        packed = Packer(self._store, numbers).pack(tables)
+        try:
+            numbers = self._number(tables, bindings)
+            packed = Packer(self._store, numbers).pack(tables)
+        except BaseException:
+            for table in self._store.values():
+                table.roll_back()
+            self._keep(self._numbers)
+            raise
         fresh = 1 - self._generation
         self._write_vpcs(fresh, packed)
         self._write_classes(fresh, tables, bindings, numbers, packed)
         self._control[:4] = _U32.pack(fresh)
-        self._generation = fresh
+        self._generation, self._numbers = fresh, numbers
         self._barrier.wait()
         self._clear_classes(1 - fresh)
         for table in self._store.values():
             table.release()
-        for names, kept in (
-            (self._vpc_names, numbers.vpcs),
-            (self._peering_names, numbers.peerings),
-            (self._links_of, numbers.exits),
-            (self._adjacency, numbers.adjacencies),
-        ):
-            names.keep(kept)
+        self._keep(numbers)
+
+    def _keep(self, numbers: Numbers) -> None:
+        """Free the numbers of names that nothing has any more."""
+        self._vpc_names.keep(numbers.vpcs)
+        self._peering_names.keep(numbers.peerings)
+        self._links_of.keep(numbers.exits)
+        self._adjacency.keep(numbers.adjacencies)
 
     def set_neighbor(self, key: AttachmentKey, family: Family, address: int, mac: bytes | None) -> None:
         """The MAC address of a next hop (left-aligned address) on an attachment, or None: not known any more."""
@@ -264,6 +273,20 @@ class PacketPath:
         verdict, out, peering, answered = RECORDS["trace_record"].unpack(self._traces[:16])
         name = self._peering_names.name(peering - 1) if peering else None
         return Outcome(Verdict(verdict), result.data_out, out, str(name) if name else None, bool(answered))
+
+    def written(self) -> int:
+        """Records that the last ``apply`` wrote."""
+        return sum(table.written for table in self._store.values())
+
+    def dump(self) -> dict[str, object]:
+        """The tables that packets see now, in canonical form: equal tables give equal dumps. By VPC name."""
+        ids = Ids(self._vpc_names.name, self._peering_names.name, self._links_of.name)
+        reader = Reader(self._store, ids)
+        size, base = RECORDS["vpc"].size, self._generation * self._capacity.vpcs
+        return {
+            str(name): reader.vpc(self._vpcs[(base + number) * size : (base + number + 1) * size])
+            for name, number in self._vpc_names.items()
+        }
 
     def _table(self, name: str) -> Table:
         return Table(name, RECORDS[TABLES[name]], getattr(self._capacity, name), self._object.map(name).mmap())

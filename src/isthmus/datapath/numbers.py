@@ -32,6 +32,10 @@ class Names:
         """Whose number it is, or None."""
         return self._names.get(number)
 
+    def items(self) -> list[tuple[Hashable, int]]:
+        """All names with their numbers."""
+        return list(self._numbers.items())
+
     def keep(self, names: Collection[Hashable]) -> None:
         """Free the numbers of all other names."""
         for name in [name for name in self._numbers if name not in names]:

@@ -17,6 +17,8 @@ class Memory(Protocol):
 
     def __setitem__(self, at: slice, data: bytes, /) -> None: ...
 
+    def __getitem__(self, at: slice, /) -> bytes: ...
+
 
 class TableFull(Exception):
     """A table has no room for the new entries; the configuration that runs is untouched."""
@@ -33,6 +35,7 @@ class Table:
         self.stride = -(-record.size // 8) * 8
         self.slots: dict[bytes, int] = {}
         self.used: set[bytes] = set()
+        self._before: set[bytes] = set()
         self._free: dict[int, list[int]] = defaultdict(list)
         self._top = 1
         self.written = 0
@@ -46,10 +49,19 @@ class Table:
             self._write(slot, block)
         return slot
 
+    def read(self, slot: int) -> tuple[int, ...]:
+        """The members of one record as they stand in memory."""
+        return self.record.unpack(self.memory[slot * self.stride : slot * self.stride + self.record.size])
+
     def begin(self) -> None:
         """What is put from now on is what the next generation uses."""
-        self.used = set()
+        self._before, self.used = self.used, set()
         self.written = 0
+
+    def roll_back(self) -> None:
+        """Forget what was put since ``begin``: no packet has seen it."""
+        self.used = self._before
+        self.release()
 
     def release(self) -> None:
         """Free all that was not put since ``begin``. Call it when no packet can hold a slot of the old generation."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from isthmus.api.objects import Objects
-from isthmus.model.drafts import Draft
 from isthmus.model.inferred import infer_vpcs, undefined_vpcs
 from isthmus.model.nat_size import Move, movable
 from isthmus.model.overlaps import judge_overlaps
@@ -22,11 +21,11 @@ def build(objects: Objects) -> tuple[Model, list[Problem]]:
     drafts = draft_peerings(objects.peerings, domains)
     judge_pools(drafts)
     kept = [draft for draft in drafts if not draft.broken]
-    judge_overlaps(kept, domains)
+    vpcs = {**domains.vpcs, **infer_vpcs(kept, domains)}
+    judge_overlaps(kept, vpcs)
     problems = [*objects.problems, *domains.problems, *undefined_vpcs(drafts, domains)]
     for draft in drafts:
         problems += draft.problems
-    vpcs = {**domains.vpcs, **infer_vpcs(kept, domains)}
     peerings = {draft.name: Peering(draft.name, (draft.sides[0].side, draft.sides[1].side)) for draft in kept}
     model = Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), _gateway(objects))
     return model, in_order(problems)
@@ -40,7 +39,9 @@ def movable_nat(objects: Objects) -> list[Move]:
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Problems by file (in the order of path bytes), line and column."""
-    return sorted(problems, key=lambda one: (one.file.encode("utf-8", "surrogateescape"), *one[5:7], one.code, one.message))
+    return sorted(
+        problems, key=lambda one: (one.file.encode("utf-8", "surrogateescape"), *one[5:7], one.code, one.message)
+    )
 
 
 def _gateway(objects: Objects) -> Gateway | None:

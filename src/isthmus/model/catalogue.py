@@ -173,8 +173,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "nat-size",
         "error",
-        "Static translation, and `ips` and `as` of a family differ in size (counted before `not`). Where the short side "
-        "offers a default route to a plain side, `--fix` moves `as` to that other side, and makes it stateful. "
+        "Static translation, and `ips` and `as` of a family differ in size (counted before `not`). Where the short "
+        "side offers a default route to a plain side, `--fix` moves `as` to that other side, and makes it stateful. "
         "Elsewhere both possible YAMLs are printed: a guess would expose or hide hosts.",
         "ips: [{cidr: 10.1.1.0/24}]\nas: [192.168.1.0/30]",
         "As many public as private addresses; or `natType: stateful` on the side whose hosts share them.",
@@ -233,7 +233,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "outside-vpc",
         "warning",
-        "A side offers addresses for which its VPC, which is defined and has no BGP, has no subnet and no static route.",
+        "A side offers addresses for which its VPC, which is defined and has no BGP, has no subnet and no "
+        "static route.",
         "ips: [{cidr: 10.9.0.0/16}] # of a VPC with 10.1.0.0/16 alone",
         "A route in the VPC, or fewer addresses in the peering.",
     ),

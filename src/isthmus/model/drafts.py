@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from isthmus.api.found import Found
-from isthmus.api.peering import Peering, Side as WrittenSide
+from isthmus.api.peering import Peering
+from isthmus.api.peering import Side as WrittenSide
 from isthmus.model.exposures import NOTHING, Exposure
 from isthmus.model.types import Side
 from isthmus.problems import Problem, Severity

@@ -1,9 +1,10 @@
-"""Which routes of a defined VPC carry an offer: only what is routed is a path, and a longer route may outrank the CIDR."""
+"""Which routes of a VPC carry an offer: only what is routed is a path, and a longer route may outrank the CIDR."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from isthmus.model import sets
@@ -23,8 +24,18 @@ class Carried(NamedTuple):
     metric: int
 
 
+def routes_matter(vpc: Vpc) -> bool:
+    """False where offers rank by their CIDRs alone: routes are learned, or are what is exposed and do not nest."""
+    if vpc.bgp:
+        return False
+    if vpc.defined:
+        return True
+    ends = sorted((route.to.family, *sets.interval(route.to)) for route in vpc.routes)
+    return any(one[0] == other[0] and other[1] < one[2] for one, other in pairwise(ends))
+
+
 class RouteMap:
-    """The subnets and static routes of one VPC, cut into disjoint stretches by longest prefix."""
+    """The routes of one VPC, subnets among them, cut into disjoint stretches by longest prefix."""
 
     def __init__(self, vpc: Vpc) -> None:
         routes = [(subnet.prefix, 0) for subnet in vpc.subnets] + [(route.to, route.metric) for route in vpc.routes]

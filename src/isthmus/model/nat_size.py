@@ -75,13 +75,13 @@ def _hint(short: DraftSide, other: DraftSide, family: Family) -> str:
     if other.side.nat is Nat.PLAIN and private > public:
         there = _stateful(other.side.vpc, other.side.ips, listed)
         return (
-            f"if the hosts of {short.side.vpc} are to share these addresses, and only they start conversations:\n{here}\n"
+            f"if the hosts of {short.side.vpc} are to share these addresses, and only they start:\n{here}\n"
             f"if the hosts of {other.side.vpc} are to share them, write them there instead:\n{there}"
         )
     fitting = ", ".join(str(prefix) for prefix in _fitting(short, family))
     return (
         f"for one address each, write as many, such as:\n  {short.side.vpc}:\n    as: [{fitting}]\n"
-        f"if the hosts of {short.side.vpc} are to share these addresses, and only they start conversations:\n{here}"
+        f"if the hosts of {short.side.vpc} are to share these addresses, and only they start:\n{here}"
     )
 
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from isthmus.model import sets
 from isthmus.model.drafts import Draft, DraftSide
-from isthmus.model.liveness import RouteMap, live_offers
+from isthmus.model.liveness import RouteMap, live_offers, routes_matter
 from isthmus.model.sweep import Cluster, Shown, clusters
 from isthmus.model.types import Vpc
-from isthmus.model.vpcs import Domains
 from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import Nat
 
+LARGEST_METRIC = 2**31 - 1  # sums saturate
 _NAMED_OF_CROWD = 3
 
 
-def judge_overlaps(drafts: Sequence[Draft], domains: Domains) -> None:
-    """Note what right peerings show a VPC twice, or in vain."""
-    routes = {name: RouteMap(vpc) for name, vpc in domains.vpcs.items() if not vpc.bgp}
+def judge_overlaps(drafts: Sequence[Draft], vpcs: Mapping[str, Vpc]) -> None:
+    """Note what right peerings show a VPC twice, or in vain. ``vpcs``: all, the inferred ones too."""
+    routes = {name: RouteMap(vpc) for name, vpc in vpcs.items() if routes_matter(vpc)}
     shown: defaultdict[tuple[str, Family], list[Shown]] = defaultdict(list)
     for draft in drafts:
         for here, there in (draft.sides, draft.sides[::-1]):
-            if here.side.vpc in domains.vpcs:
-                _judge_shadow(draft, there, domains.vpcs[here.side.vpc])
+            if vpcs[here.side.vpc].subnets:
+                _judge_shadow(draft, there, vpcs[here.side.vpc])
             if there.side.nat is not Nat.STATEFUL:
                 for family in there.exposed:
                     shown[here.side.vpc, family] += _shown(draft, here, there, family, routes.get(there.side.vpc))
@@ -42,7 +42,16 @@ def _shown(draft: Draft, here: DraftSide, there: DraftSide, family: Family, rout
             yield Shown(offer.start, offer.stop, (-offer.length, side.metric), draft, here, there, offer.path, starts)
             continue
         for start, stop, length, metric in live_offers(offer, routes.of(family), side.nat is Nat.PLAIN):
-            yield Shown(start, stop, (-length, metric + side.metric), draft, here, there, offer.path, starts)
+            yield Shown(
+                start,
+                stop,
+                (-length, min(metric + side.metric, LARGEST_METRIC)),
+                draft,
+                here,
+                there,
+                offer.path,
+                starts,
+            )
 
 
 def starts_unremembered(one: DraftSide, other: DraftSide) -> bool:
@@ -62,11 +71,17 @@ def _report(vpc: str, family: Family, cluster: Cluster) -> None:
     if len(names) > _NAMED_OF_CROWD + 1:
         who = f"{len(names)} peers of {vpc}, {', '.join(names[:_NAMED_OF_CROWD])} among them,"
     else:
-        who = f"{', '.join(names[:-1])} and {names[-1]} both" if len(names) == 2 else f"{', '.join(names[:-1])} and {names[-1]}"
+        who = (
+            f"{', '.join(names[:-1])} and {names[-1]} both"
+            if len(names) == 2
+            else f"{', '.join(names[:-1])} and {names[-1]}"
+        )
     message = f"{who} offer {vpc} the same addresses: {text}"
     metric = f"write another `metric` under {last.there.side.path}"
     if cluster.tied:
-        sharing = " and ".join(shown.there.side.vpc for shown in cluster.winners[:_NAMED_OF_CROWD]) or "those of best rank"
+        sharing = (
+            " and ".join(shown.there.side.vpc for shown in cluster.winners[:_NAMED_OF_CROWD]) or "those of best rank"
+        )
         hint = f"{sharing} share the packets (ECMP), each conversation on one; {metric} to prefer one"
         last.draft.warn("route-ambiguous", last.path, message, hint, text)
     else:

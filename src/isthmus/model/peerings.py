@@ -29,7 +29,7 @@ def draft_peerings(objects: Iterable[Found[Peering]], domains: Domains) -> list[
             draft.broken = True
         elif len(found.sides) == 2:
             _judge_pair(draft, pairs)
-        if len(found.sides) != 2 and isinstance(found.data.get("spec"), dict):
+        if len(found.sides) != 2 and not found.doubled and isinstance(found.data.get("spec"), dict):
             _wrong_sides(draft)
         _judge_vpcs(draft, domains)
         _judge_sides(draft, domains)
@@ -41,7 +41,7 @@ def _wrong_sides(draft: Draft) -> None:
         message = f"a peering joins exactly two VPCs, found {len(draft.names)}: {', '.join(draft.names[:5])}"
         draft.error("peering-sides", "spec", message, "write one Peering for each pair", key=True)
     else:
-        message = f"a peering joins exactly two VPCs, found {' alone: '.join((str(len(draft.names)), *draft.names))}"
+        message = f"a peering joins exactly two VPCs, found {draft.names[0] + ' alone' if draft.names else 'none'}"
         draft.error("peering-sides", "spec", message, "add the other VPC as a second key of `spec`", key=True)
 
 
@@ -58,7 +58,7 @@ def _judge_vpcs(draft: Draft, domains: Domains) -> None:
     for name in draft.names:
         if name in domains.broken:
             vpc = domains.broken[name]
-            message = f"{vpc.label} has errors, at {vpc.at()}, so this peering is left out"
+            message = f"{vpc.label} has errors, at {vpc.at('metadata.name')}, so this peering is left out"
             draft.error("vpc-broken", f"spec.{name}", message, f"mend {vpc.label}", name, key=True)
 
 
@@ -84,7 +84,7 @@ def _judge_both(draft: Draft) -> None:
     judge_nat_size(draft, other, one)
     if one.side.nat is Nat.STATEFUL and other.side.nat is Nat.STATEFUL:
         message = "both sides are stateful, so neither could start a conversation"
-        hint = f"leave `natType: stateful` to the side that starts, and write `natType: static` or no `as` under {other.side.vpc}"
+        hint = "leave `natType: stateful` to the side whose hosts start, and write a static `as`, or none, on the other"
         draft.error("nat-both-stateful", f"{other.side.path}.natType", message, hint, "stateful")
     if not draft.broken:
         judge_rules(draft, one, other)

@@ -109,6 +109,12 @@ def _conflict(draft: Draft, part: DraftSide, held: _Held, where: sets.Interval) 
     path = next((one.path for one in offers if one.start < where[1] and where[0] < one.stop), part.side.path)
     theirs = f"{held.draft.found.label}, {held.part.side.path} at {held.draft.found.at(held.part.side.path)}"
     both = part.side.nat is held.part.side.nat
-    said = "is a pool with other settings of `nat`" if both else "is shown to the same VPC as a pool and as something else"
-    hint = f"write the same `nat` in both, or other addresses than {text}" if both else f"write other addresses than {text}"
+    said = (
+        "is a pool with other settings of `nat`" if both else "is shown to the same VPC as a pool and as something else"
+    )
+    hint = (
+        f"write the same `nat` in both, or other addresses than {text}"
+        if both
+        else f"write other addresses than {text}"
+    )
     draft.error("pool-conflict", path, f"{text} {said}: by {theirs}", hint, text)

@@ -59,7 +59,9 @@ def _within(exposed: sets.Set, wanted: tuple[Prefix, ...] | None, family: Family
 def _judge_dead(draft: Draft, part: DraftSide, other: DraftSide, reaches: list[Reach]) -> None:
     rules = part.side.ingress or ()
     if other.side.nat is Nat.STATEFUL:
-        message = f"{other.side.vpc} is stateful: nothing from {part.side.vpc} can start there, so its rules are never asked"
+        message = (
+            f"{other.side.vpc} is stateful: nothing from {part.side.vpc} can start there, so its rules are never asked"
+        )
         hint = "write `ingress: []`, or leave it away; replies pass without a rule"
         draft.warn("rule-dead", rules[0].path, message, hint, key=True)
         return
@@ -71,7 +73,9 @@ def _judge_dead(draft: Draft, part: DraftSide, other: DraftSide, reaches: list[R
         for before in range(min(index, most)):
             if _covers(rules[before], reaches[before], rule, reach):
                 first = f"{rules[before].path} matches all of it before"
-                draft.warn("rule-dead", rule.path, f"this rule decides nothing: {first}", "take one of the two away", rule.name)
+                draft.warn(
+                    "rule-dead", rule.path, f"this rule decides nothing: {first}", "take one of the two away", rule.name
+                )
                 break
 
 
@@ -85,7 +89,9 @@ def _warn_dead(draft: Draft, rule: Rule, part: DraftSide, other: DraftSide) -> N
             seen = "its hosts use" if key == "src" else f"hosts of {part.side.vpc} dial"
             message = f"no `{key}` of this rule is among what {owner.side.vpc} exposes"
             hint = f"`{key}` holds addresses as {seen} them: {listed}"
-            draft.warn("rule-dead", f"{rule.path}.allow.{key}", message, hint, ", ".join(map(str, wanted[:5])), key=True)
+            draft.warn(
+                "rule-dead", f"{rule.path}.allow.{key}", message, hint, ", ".join(map(str, wanted[:5])), key=True
+            )
             return
     message = "no packet can match: `src` and `dst` have no family in common that both sides expose"
     draft.warn("rule-dead", rule.path, message, "write both in one family", rule.name)
@@ -96,11 +102,15 @@ def _covers(first: Rule, before: Reach, later: Rule, reach: Reach) -> bool:
     for family in reach.src:
         if family not in before.src:
             return False
-        if sets.difference(reach.src[family], before.src[family]) or sets.difference(reach.dst[family], before.dst[family]):
+        if sets.difference(reach.src[family], before.src[family]) or sets.difference(
+            reach.dst[family], before.dst[family]
+        ):
             return False
     if not first.matches:
         return True
-    return bool(later.matches) and all(any(_match_covers(one, other) for one in first.matches) for other in later.matches)
+    return bool(later.matches) and all(
+        any(_match_covers(one, other) for one in first.matches) for other in later.matches
+    )
 
 
 def _match_covers(one: Match, other: Match) -> bool:
@@ -150,7 +160,9 @@ def _has_reply(rule: Rule) -> bool:
 
 def _reply_types(match: Match) -> sets.Set:
     asked = _numbers(match.sport)
-    return sets.union((reply, reply + 1) for kind, reply in _REPLY_TYPES.items() if sets.meets(asked, ((kind, kind + 1),)))
+    return sets.union(
+        (reply, reply + 1) for kind, reply in _REPLY_TYPES.items() if sets.meets(asked, ((kind, kind + 1),))
+    )
 
 
 def _answers(rule: Rule, back: Rule) -> bool:

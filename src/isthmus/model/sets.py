@@ -88,7 +88,7 @@ def shifted(addresses: Set, by: int) -> Set:
 
 
 def describe(family: Family, addresses: Set, most: int = 12) -> str:
-    """A set in as few words as are exact: CIDRs, or CIDRs ``except`` others. Beyond ``most`` it says how many follow."""
+    """A set in few words, and exact: CIDRs, or CIDRs ``except`` others. Beyond ``most`` it says how many follow."""
     plain = _prefixes(family, addresses)
     if len(plain) > 3:
         hull = _prefixes(family, ((addresses[0][0], addresses[-1][1]),))

@@ -17,7 +17,9 @@ def judge_side(draft: Draft, part: DraftSide, vpc: Vpc | None) -> None:
         for key, value in (("natType", written.nat_type), ("nat", written.nat)):
             if value is not None:
                 message = f"`{key}` says how addresses are translated, but there is no `as` to translate them to"
-                draft.error("nat-without-as", f"{side.path}.{key}", message, f"add `as:`, or take `{key}` away", key=True)
+                draft.error(
+                    "nat-without-as", f"{side.path}.{key}", message, f"add `as:`, or take `{key}` away", key=True
+                )
     for item in (*side.ips, *side.as_):
         if is_martian(item.prefix):
             message = f"{item.prefix} lies wholly in address space that never crosses the gateway"
@@ -44,7 +46,9 @@ def _judge_exposure(draft: Draft, part: DraftSide) -> None:
     if not side.ips or (part.written.as_ is not None and not side.as_):
         return
     for key, holes in (("ips", side.ips_not), ("as", side.as_not)):
-        if holes and not any(exposure.private if key == "ips" else exposure.public for exposure in part.exposed.values()):
+        if holes and not any(
+            exposure.private if key == "ips" else exposure.public for exposure in part.exposed.values()
+        ):
             message = f"nothing is left of `{key}` after its `not`"
             taken = ", ".join(str(item.prefix) for item in holes[:5])
             draft.error("exposure-empty", f"{side.path}.{key}", message, f"take out less than {taken}", key=True)
@@ -73,7 +77,9 @@ def _judge_families(draft: Draft, part: DraftSide) -> None:
 def _judge_overlap(draft: Draft, items: tuple[Item, ...], code: str) -> None:
     """On a translated side one address must not stand twice in a list: its like would not be unique."""
     for family in FAMILIES if len(items) > 1 else ():
-        ordered = sorted((item for item in items if item.prefix.family == family), key=lambda item: _widest_first(item.prefix))
+        ordered = sorted(
+            (item for item in items if item.prefix.family == family), key=lambda item: _widest_first(item.prefix)
+        )
         widest: Item | None = None
         for item in ordered:
             if widest is not None and item.prefix.overlaps(widest.prefix):
@@ -89,7 +95,7 @@ def _widest_first(prefix: Prefix) -> tuple[int, int]:
 
 def _judge_holes(draft: Draft, items: tuple[Item, ...], holes: tuple[Item, ...]) -> None:
     """A ``not`` outside of what the list offers, or inside another one, removes nothing."""
-    for family in FAMILIES if holes else ():
+    for family in FAMILIES if holes and items else ():
         offered = sets.of(item.prefix for item in items if item.prefix.family == family)
         widest: Item | None = None
         mine = [hole for hole in holes if hole.prefix.family == family]

@@ -35,8 +35,10 @@ def resolve_side(draft: Draft, vpc: str, written: WrittenSide, vpcs: Mapping[str
             as_.append(Item(shown.cidr, here))
         elif shown.not_ is not None:
             as_not.append(Item(shown.not_, here))
-    rules = None if written.ingress is None else tuple(
-        _rule(one.allow, f"{path}.ingress[{index}]") for index, one in enumerate(written.ingress)
+    rules = (
+        None
+        if written.ingress is None
+        else tuple(_rule(one.allow, f"{path}.ingress[{index}]") for index, one in enumerate(written.ingress))
     )
     if not known:
         return None

@@ -53,7 +53,9 @@ def name_duplicate(found: Found[Any], first: Found[Any]) -> Problem:
     """Two objects of one kind and name."""
     path = "metadata.name"
     message = f"{found.label} stands twice: here and at {first.at(path)}"
-    return found.problem(Severity.ERROR, "name-duplicate", path, message, "give one of the two another name", found.name)
+    return found.problem(
+        Severity.ERROR, "name-duplicate", path, message, "give one of the two another name", found.name
+    )
 
 
 def _vpc(found: Found[WrittenVpc], body: WrittenVpc, problems: list[Problem]) -> Vpc:
@@ -116,11 +118,15 @@ def _unattached(found: Found[WrittenVpc], path: str, name: str, cidr: Prefix) ->
     unit = 1 << (128 - (32 if cidr.family == 4 else 128))
     address = format_address(cidr.family, cidr.first + (unit if cidr.size > 2 else 0))
     hint = f"write the gateway's address there: `addresses: [{address}/{cidr.length}]` in one of `attachments`"
-    return found.problem(Severity.ERROR, "subnet-unattached", path, message, hint, cidr)
+    return found.problem(Severity.ERROR, "subnet-unattached", path, message, hint, cidr, key=True)
 
 
 def _route(
-    found: Found[WrittenVpc], written: WrittenRoute, attachments: tuple[Attachment, ...], path: str, problems: list[Problem]
+    found: Found[WrittenVpc],
+    written: WrittenRoute,
+    attachments: tuple[Attachment, ...],
+    path: str,
+    problems: list[Problem],
 ) -> StaticRoute | None:
     """A static route with its attachment, or the reason why it has none."""
 
@@ -131,7 +137,9 @@ def _route(
         problems.append(martian(found, f"{path}.to", written.to))
         return None
     if written.via is not None and written.via[0] != written.to.family:
-        refuse("field-value", ".via", f"`via` is not of the family of {written.to}", "write a router of the same family")
+        refuse(
+            "field-value", ".via", f"`via` is not of the family of {written.to}", "write a router of the same family"
+        )
         return None
     index: int | None = None
     if written.attachment is not None:
@@ -139,7 +147,9 @@ def _route(
         if index is None:
             ports = ", ".join(f"{number} ({one.interface})" for number, one in enumerate(attachments)) or "none"
             message = f"`attachment: {written.attachment}` does not name one attachment of this VPC"
-            refuse("field-value", ".attachment", message, f"write its place in `attachments`: {ports}", written.attachment)
+            refuse(
+                "field-value", ".attachment", message, f"write its place in `attachments`: {ports}", written.attachment
+            )
             return None
     elif written.via is not None:
         family, address = written.via
@@ -152,7 +162,9 @@ def _route(
     elif len(attachments) == 1:
         index = 0
     else:
-        refuse("field-missing", "", "the route has neither `via` nor `attachment`", "write `via:` and a router's address")
+        refuse(
+            "field-missing", "", "the route has neither `via` nor `attachment`", "write `via:` and a router's address"
+        )
         return None
     return StaticRoute(written.to, written.via and written.via[1], index, written.metric, path)
 
@@ -172,7 +184,7 @@ def _claim(
     problems: list[Problem],
 ) -> None:
     """Enter a VPC's attachments; nothing of it if it is broken, so that a broken VPC takes no port from a right one."""
-    mine = {}
+    mine: dict[tuple[str, Tag], tuple[Found[WrittenVpc], str]] = {}
     for attachment in vpc.attachments:
         key = (attachment.interface, attachment.tag)
         rival = claimed.get(key) or mine.get(key)
@@ -182,7 +194,9 @@ def _claim(
             message = f"{owner.label} has {attachment.interface} {what} already, at {owner.at(path)}"
             hint = "give one of the two another port or tag"
             problems.append(
-                found.problem(Severity.ERROR, "attachment-conflict", attachment.path, message, hint, attachment.interface)
+                found.problem(
+                    Severity.ERROR, "attachment-conflict", attachment.path, message, hint, attachment.interface
+                )
             )
         mine[key] = (found, attachment.path)
     if not problems:
@@ -192,4 +206,3 @@ def _claim(
 def _tag_words(tag: Tag) -> str:
     words = {TagKind.UNTAGGED: "untagged", TagKind.QINQ: f"QinQ {tag.outer}.{tag.inner}"}
     return words.get(tag.kind) or f"{tag.kind.name} {tag.outer}"
-

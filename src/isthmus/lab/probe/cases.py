@@ -19,7 +19,7 @@ Proto = Literal["tcp", "udp", "icmp"]
 
 _ALWAYS: Final[dict[Proto, tuple[int, ...]]] = {"tcp": (443, 80), "udp": (53,)}
 _ODD: Final = (4321, 8642, 12321, 23432)  # the first that no rule names is tried too
-_MOST_PORTS: Final = 6
+_MOST_PORTS: Final = 32  # of one end, for a protocol and a pair of sides
 _MOST_STRANGERS: Final = 8
 _OWN_PORTS: Final = range(20_000, 28_000)  # handed out one by one, so that every packet can be told from all others
 

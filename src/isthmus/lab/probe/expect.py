@@ -7,19 +7,18 @@ from typing import Literal, NamedTuple
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import Case
 from isthmus.lab.state import Objects
-from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.judge import judge
-from isthmus.trace.packet import ECHO_REQUEST, ICMP_PROTO, TCP, TCP_ACK, TCP_SYN, UDP, Packet
+from isthmus.trace.packet import ECHO_REQUEST, ICMP_PROTO, TCP, TCP_SYN, UDP, Packet
+from isthmus.trace.reply import reply_to
 
 Outcome = Literal["answered", "delivered", "dropped"]
 """``answered``: it arrived and its reply came back. ``delivered``: it arrived, no reply came back. ``dropped``: it
 never arrived."""
 
 _LENGTH = 84  # bytes of an IP packet of the probes, about: far below any MTU
-_ECHO_REPLY: dict[Family, int] = {4: 0, 6: 129}
 
 
 class Arrival(NamedTuple):
@@ -56,7 +55,10 @@ class Twin:
         arrival = Arrival(there.hop.attachment.vpc, arrived.src, arrived.dst)
         if (arrival.vpc, case.family, arrival.target) not in self._hosts:
             return Expected("delivered", "no-host", arrival)
-        back = judge(self._tables, arrival.vpc, _reply(arrived), self._environment)
+        reply = reply_to(arrived)
+        if reply is None:
+            return Expected("delivered", "reply: none", arrival)
+        back = judge(self._tables, arrival.vpc, reply, self._environment)
         if back.verdict is not Verdict.FORWARDED or back.translated is None or back.hop is None:
             return Expected("delivered", f"reply: {back.verdict.label}", arrival)
         if (back.hop.attachment.vpc, back.translated.src, back.translated.dst) != (
@@ -75,14 +77,6 @@ def _packet(case: Case) -> Packet:
         proto, sport, dport = {"tcp": TCP, "udp": UDP}[case.proto], case.sport, case.dport
     flags = TCP_SYN if case.proto == "tcp" else 0
     return Packet(case.family, case.source, case.target, proto, sport, dport, length=_LENGTH, tcp_flags=flags)
-
-
-def _reply(packet: Packet) -> Packet:
-    """What a host answers: SYN-ACK, a datagram back, echo reply."""
-    if packet.icmp:
-        return packet.mirrored._replace(sport=_ECHO_REPLY[packet.family], dport=0, ttl=64)
-    flags = TCP_SYN | TCP_ACK if packet.proto == TCP else 0
-    return packet.mirrored._replace(ttl=64, tcp_flags=flags)
 
 
 def _environment(plan: LabPlan) -> Environment:

@@ -19,14 +19,17 @@ from isthmus.lab.probe.wire import Watch
 from isthmus.lab.state import Objects
 from isthmus.tables.address import Family, format_address
 
-QUIET_S: Final = 0.4
+QUIET_S: Final = 0.3
 """How long nothing may arrive of what must not."""
 
 _GIVE_UP_S: Final = 3.0  # longer than the second SYN (1 s), so that one lost packet is no failure
 _LISTEN_S: Final = 0.05
 _TOKEN_BYTES: Final = 16
 
+_AGAIN_S: Final = 0.6  # when a datagram is sent again
+
 _Key = tuple[Proto, int, int]
+_Served = tuple[str, Family, Proto, int]  # VPC, family, protocol, port
 
 
 class Seen(NamedTuple):
@@ -91,23 +94,38 @@ def _try(plan: LabPlan, expected: dict[Case, Expected]) -> dict[Case, Seen]:
     with ExitStack() as stack:
         ears = stack.enter_context(closing(Ears()))
         _watch(plan, ears, stack, keys, arrivals)
-        _serve(plan, ears, expected)
+        foreign = _serve(plan, ears, expected)
         clients = _start(plan, ears, expected)
         started = time.monotonic()
         quiet_until = started + (0 if all(e.outcome == "answered" for e in expected.values()) else QUIET_S)
+        again_at = started + _AGAIN_S
         while time.monotonic() < started + _GIVE_UP_S:
             ears.listen(_LISTEN_S)
-            if time.monotonic() >= quiet_until and all(
-                (clients[c].answered or e.outcome != "answered") and (arrivals[c] or e.outcome == "dropped")
-                for c, e in expected.items()
-            ):
+            seen = {c: _seen(c, e, clients[c], tuple(arrivals[c]), foreign) for c, e in expected.items()}
+            missing = [c for c, e in expected.items() if _less(seen[c], e)]
+            if not missing and time.monotonic() >= quiet_until:
                 break
-    return {c: _seen(clients[c], tuple(arrivals[c])) for c in expected}
+            if time.monotonic() >= again_at:
+                again_at += _GIVE_UP_S
+                for case in missing:
+                    clients[case].again()
+    return seen
 
 
-def _seen(client: Client, arrivals: tuple[Arrival, ...]) -> Seen:
-    outcome: Outcome = "answered" if client.answered else "delivered" if arrivals else "dropped"
-    return Seen(outcome, arrivals, client.error)
+def _less(seen: Seen, expected: Expected) -> bool:
+    """True while something expected may still come."""
+    order = ("dropped", "delivered", "answered")
+    if expected.arrival and expected.arrival not in seen.arrivals:
+        return True
+    return order.index(seen.outcome) < order.index(expected.outcome)
+
+
+def _seen(case: Case, expected: Expected, client: Client, arrivals: tuple[Arrival, ...], foreign: set[_Served]) -> Seen:
+    """Where another program serves, a TCP connection and an arrived datagram are all the answer there will be."""
+    served = {(arrival.vpc, case.family, case.proto, case.dport) for arrival in arrivals} & foreign
+    silent = case.proto == "udp" and expected.outcome == "answered"
+    answered = client.answered or bool(served and (client.connected or silent))
+    return Seen("answered" if answered else "delivered" if arrivals else "dropped", arrivals, client.error)
 
 
 def _watch(
@@ -128,17 +146,20 @@ def _watch(
             ears.on(one, lambda watch=watch, which=which: look(watch, which))  # type: ignore[misc]
 
 
-def _serve(plan: LabPlan, ears: Ears, expected: dict[Case, Expected]) -> None:
-    """Servers wherever a case may arrive, also those that must not."""
+def _serve(plan: LabPlan, ears: Ears, expected: dict[Case, Expected]) -> set[_Served]:
+    """Servers wherever a case may arrive, also those that must not; which ports another program serves already."""
     needed: dict[str, set[tuple[Family, Proto, int]]] = defaultdict(set)
     for case, what in expected.items():
         if case.proto != "icmp":
             for name in {case.target_vpc, what.arrival.vpc if what.arrival else case.target_vpc}:
                 needed[name].add((case.family, case.proto, case.dport))
+    foreign: set[_Served] = set()
     for vpc in plan.vpcs:
         with inside(vpc.host_namespace):
             for family, proto, port in sorted(needed[vpc.name]):
-                serve(ears, family, proto, port)
+                if not serve(ears, family, proto, port):
+                    foreign.add((vpc.name, family, proto, port))
+    return foreign
 
 
 def _start(plan: LabPlan, ears: Ears, expected: Iterable[Case]) -> dict[Case, Client]:
@@ -158,6 +179,8 @@ def _why(case: Case, expected: Expected, seen: Seen) -> str:
     if wrong:
         found = wrong[0]
         return f"arrived at {_words(case.family, found)}"
+    if expected.arrival and not seen.arrivals and seen.outcome == expected.outcome:
+        return f"was {seen.outcome} without being seen to arrive"
     if seen.outcome != expected.outcome:
         return f"was {seen.outcome}" + (f" ({seen.error})" if seen.error else "")
     return ""

@@ -65,19 +65,30 @@ class Ears:
 
 
 class Client:
-    """Tries one case. Made inside the source's namespace; ``answered`` once the reply came back whole."""
+    """Tries one case. Made inside the source's namespace.
+
+    ``answered``: the reply came back whole. ``connected``: that of TCP, whoever serves there. ``error``: the last one.
+    """
 
     def __init__(self, ears: Ears, case: Case, token: bytes) -> None:
         self.answered = False
+        self.connected = False
         self.error = ""
         self._ears = ears
         self._case = case
         self._token = token
+        self._say_again: Callable[[], object] | None = None
         start = {"tcp": self._start_tcp, "udp": self._start_udp, "icmp": self._start_icmp}[case.proto]
         try:
             start()
         except OSError as error:
             self.error = error.strerror or str(error)
+
+    def again(self) -> None:
+        """Say it again, as TCP does by itself, in case it was lost on the way; nothing happens if it was answered."""
+        if self._say_again and not self.answered:
+            with suppress(OSError):
+                self._say_again()
 
     def _socket(self, kind: int, protocol: int, port: int) -> socket.socket:
         case = self._case
@@ -111,6 +122,7 @@ class Client:
             self.error = errno.errorcode.get(number, str(number))
             self._ears.close_one(one)
             return
+        self.connected = True
         self._ears.on(one, lambda: self._read(one))
         self._send(one)
 
@@ -118,6 +130,7 @@ class Client:
         one = self._socket(socket.SOCK_DGRAM, 0, self._case.sport)
         self._ears.on(one, lambda: self._read(one))
         one.connect(self._target)
+        self._say_again = lambda: one.send(self._token)
         self._send(one)
 
     def _send(self, one: socket.socket) -> None:
@@ -142,7 +155,8 @@ class Client:
         message = head + self._token
         if case.family == 4:  # the kernel does it for IPv6, whose checksum holds the addresses (RFC 3542 3.1)
             message = head[:2] + checksum(message).to_bytes(2, "big") + message[4:]
-        one.sendto(message, (self._target[0], 0))
+        self._say_again = lambda: one.sendto(message, (self._target[0], 0))
+        self._say_again()
 
     def _read_icmp(self, one: socket.socket) -> None:
         """Every raw socket sees all ICMP of its namespace; an IPv4 one with the IP header."""
