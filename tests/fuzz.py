@@ -34,7 +34,11 @@ def main() -> int:
                 done = sum(place.verdicts.values())
                 if sys.stderr.isatty() or seed % 100 == 0:
                     rate = done / (time.monotonic() - started)
-                    print(f"\r{done:,} packets, {seed - options.seed:,} configurations, {rate:,.0f}/s", file=sys.stderr, end="")
+                    print(
+                        f"\r{done:,} packets, {seed - options.seed:,} configurations, {rate:,.0f}/s",
+                        file=sys.stderr,
+                        end="",
+                    )
         except Difference as difference:
             print(f"\nDIFFERENCE\n{difference}", file=sys.stderr)
             return 1

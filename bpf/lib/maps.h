@@ -9,17 +9,17 @@
 
 #include "generated/tables.h"
 
-#define TABLE(table, record, entries)                      \
-	struct {                                           \
-		__uint(type, BPF_MAP_TYPE_ARRAY);          \
-		__uint(map_flags, BPF_F_MMAPABLE);         \
-		__type(key, __u32);                        \
-		__type(value, struct record);              \
-		__uint(max_entries, entries);              \
-	} table SEC(".maps");                              \
+#define TABLE(table, record, entries)                                 \
+	struct {                                                      \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                     \
+		__uint(map_flags, BPF_F_MMAPABLE);                    \
+		__type(key, __u32);                                   \
+		__type(value, struct record);                         \
+		__uint(max_entries, entries);                         \
+	} table SEC(".maps");                                         \
 	static __always_inline struct record *record##_at(__u32 slot) \
-	{                                                  \
-		return bpf_map_lookup_elem(&table, &slot); \
+	{                                                             \
+		return bpf_map_lookup_elem(&table, &slot);            \
 	}
 
 /* Sizes are set at load. */
@@ -82,7 +82,7 @@ struct {
 } answer_times SEC(".maps");
 
 /* Set at load. */
-const volatile __u32 vpc_capacity = 1; /* slots of one generation in `vpcs` */
+const volatile __u32 vpc_capacity = 1;	     /* slots of one generation in `vpcs` */
 const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
-const volatile __u32 icmp_rate = 100; /* answers a second and CPU; 0: all */
-const volatile __u8 recording = 0; /* write every packet's end to `traces` */
+const volatile __u32 icmp_rate = 100;	     /* answers a second and CPU; 0: all */
+const volatile __u8 recording = 0;	     /* write every packet's end to `traces` */

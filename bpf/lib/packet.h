@@ -12,7 +12,7 @@
 struct ip {
 	struct addr src, dst;
 	__u32 length; /* bytes, header included */
-	__u32 left; /* bytes that are there behind the headers read so far */
+	__u32 left;   /* bytes that are there behind the headers read so far */
 	__u16 l3, l4;
 	__u16 csum; /* of the transport; 0: none to update */
 	__u16 sport, dport;
@@ -52,12 +52,12 @@ struct packet {
 	struct key key;
 	struct path path;
 	struct addr src, dst; /* after translation */
-	struct ip inner; /* inside an ICMP error */
+	struct ip inner;      /* inside an ICMP error */
 	struct addr inner_src, inner_dst;
 	__u64 seed; /* of the sending VPC */
 	__u32 generation, vpc;
 	__u32 peering; /* number + 1, 0 until one is picked */
-	__u32 frame; /* enum ethernet */
+	__u32 frame;   /* enum ethernet */
 };
 
 struct {

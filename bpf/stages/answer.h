@@ -5,9 +5,9 @@
 #include "lib/verdict.h"
 #include "stages/parse.h"
 
-#define QUOTE4 548 /* 576 bytes in all: RFC 1812 4.3.2.3 */
-#define QUOTE6 1232 /* the least IPv6 MTU in all: RFC 4443 2.4 */
-#define ANSWER_TTL 64
+#define QUOTE4	     548  /* 576 bytes in all: RFC 1812 4.3.2.3 */
+#define QUOTE6	     1232 /* the least IPv6 MTU in all: RFC 4443 2.4 */
+#define ANSWER_TTL   64
 #define ANSWER_BURST 32
 
 struct answer {
@@ -68,9 +68,15 @@ static __always_inline int write_answer4(void *start, void *end, const struct an
 	if ((void *)(icmp + 1) > end)
 		return -1;
 	length = end - (void *)ip;
-	*ip = (struct iphdr){ .version = 4, .ihl = 5, .tos = 0xc0, .tot_len = bpf_htons(length),
-			      .frag_off = bpf_htons(0x4000), .ttl = ANSWER_TTL, .protocol = IPPROTO_ICMP,
-			      .saddr = src, .daddr = dst };
+	*ip = (struct iphdr){ .version = 4,
+			      .ihl = 5,
+			      .tos = 0xc0,
+			      .tot_len = bpf_htons(length),
+			      .frag_off = bpf_htons(0x4000),
+			      .ttl = ANSWER_TTL,
+			      .protocol = IPPROTO_ICMP,
+			      .saddr = src,
+			      .daddr = dst };
 	sum = bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0);
 	ip->check = ~csum_fold(sum);
 	icmp->type = answer->type;
@@ -133,7 +139,8 @@ static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict
 	start = packet_start(ctx, hook);
 	end = packet_end(ctx, hook);
 	eth = start;
-	if ((ip->flags & (ICMP_ERROR | LATER)) || start + ETH_LEN + 20 > end || eth->h_source[0] & 1 || !answer_allowed())
+	if ((ip->flags & (ICMP_ERROR | LATER)) || start + ETH_LEN + 20 > end || eth->h_source[0] & 1 ||
+	    !answer_allowed())
 		return finish(hook, verdict, peering);
 	__builtin_memcpy(sender, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(gateway, attachment->mac, ETH_ALEN);

@@ -11,7 +11,7 @@
 #include <bpf/bpf_core_read.h>
 
 #define MAX_PIECES 64
-#define ASIDE 0x10000 /* more than an IPv4 packet holds; twice, so that offset and size may be bounded apart */
+#define ASIDE	   0x10000 /* more than an IPv4 packet holds; twice, so that offset and size may be bounded apart */
 
 struct payload {
 	__u8 bytes[2 * ASIDE];
@@ -151,7 +151,8 @@ static __always_inline bool can_cut(void *ctx, const enum hook hook, const struc
 {
 	__u32 header = ip->l4 - ip->l3, size = ip->length - header, room = mtu - header, whole;
 
-	if (hook == XDP || ip->family != IPV4 || ip->flags & DONT_FRAGMENT || packet_segment(ctx, hook) || mtu < header + 8)
+	if (hook == XDP || ip->family != IPV4 || ip->flags & DONT_FRAGMENT || packet_segment(ctx, hook) ||
+	    mtu < header + 8)
 		return false;
 	whole = (size - room + (room & ~7u) - 1) / (room & ~7u); /* pieces before the last */
 	return whole < MAX_PIECES && ip->offset + whole * (room / 8) < 0x2000 && !checksum_pending(ctx);

@@ -84,8 +84,8 @@ __noinline int judge_error(struct packet *packet)
 	packet->inner_src = packet->dst;
 	packet->inner_dst = addr_sum(inner->dst, range->delta);
 	if (there->flags & SIDE_HAS_RULES) {
-		struct subject subject = { packet->inner_src, packet->inner_dst, family, inner->sport,
-					   inner->dport, inner->proto, inner->flags, 0 };
+		struct subject subject = { packet->inner_src, packet->inner_dst, family,       inner->sport,
+					   inner->dport,      inner->proto,	 inner->flags, 0 };
 
 		verdict = judge_rules(&there->rules, &subject);
 		if (verdict)

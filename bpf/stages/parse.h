@@ -20,10 +20,10 @@ struct icmp {
 
 #define ICMP4_ECHO_REQUEST 8
 #define ICMP6_ECHO_REQUEST 128
-#define ICMP6_FIRST_QUERY 128
+#define ICMP6_FIRST_QUERY  128
 
 #define MAX_EXTENSIONS 6
-#define MAX_OFFSET 0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
+#define MAX_OFFSET     0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
 
 static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
 {
@@ -146,8 +146,8 @@ static __always_inline int parse_ipv6(void *start, void *end, __u32 room, struct
 
 static __always_inline bool is_extension(__u8 proto)
 {
-	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT || proto == IPPROTO_AH ||
-	       proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT ||
+	       proto == IPPROTO_AH || proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
 }
 
 /* Step over the extension header at `ip->l4`; 0 or V_MALFORMED. */

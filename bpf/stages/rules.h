@@ -120,7 +120,9 @@ static __always_inline int judge(struct packet *packet, const struct candidate *
 	if (!range)
 		return V_SOURCE_NOT_EXPOSED;
 	if (here->flags & SIDE_HAS_RULES) {
-		struct subject subject = { ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->proto, ip->flags, 0 };
+		struct subject subject = {
+			ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->proto, ip->flags, 0
+		};
 
 		verdict = judge_rules(&here->rules, &subject);
 		if (verdict)

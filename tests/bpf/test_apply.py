@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, Capacity, PacketPath, PortBinding, TableFull
-from isthmus.tables.entries import AttachmentKey, Tables
+from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
 from tests.differential.configuration import MAX_PORTS, random_model
 
@@ -20,10 +20,27 @@ def tables_of(seed: int) -> Tables:
     return compile_tables(random_model(Random(seed)))
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[PacketPath]:
+    with PacketPath.load(record=True) as made:
+        yield made
+
+
 @pytest.fixture
-def path() -> Iterator[PacketPath]:
-    with PacketPath.load(record=True) as loaded:
-        yield loaded
+def path(loaded: PacketPath) -> PacketPath:
+    """Emptied: the next ``apply`` finds nothing to keep."""
+    loaded.apply(Tables(), Bindings())
+    return loaded
+
+
+def refused(path: PacketPath, seed: int) -> bool:
+    """True if the tables of a seed do not fit; the error names the table."""
+    try:
+        path.apply(tables_of(seed), PORTS)
+    except TableFull as error:
+        assert "nodes" in str(error)
+        return True
+    return False
 
 
 def fresh_dump(tables: Tables) -> dict[str, object]:
@@ -43,10 +60,10 @@ def test_revert_gives_the_start(path: PacketPath) -> None:
 
 
 def test_incremental_gives_what_a_fresh_build_gives(path: PacketPath) -> None:
-    """After a walk over thirty configurations every dump equals that of an empty packet path given the same."""
-    for seed in range(30):
+    """On a walk over twenty configurations dumps equal those of an empty packet path given the same."""
+    for seed in range(20):
         path.apply(tables_of(seed), PORTS)
-        if seed % 6 == 5:
+        if seed % 7 == 6:
             assert path.dump() == fresh_dump(tables_of(seed))
 
 
@@ -58,14 +75,13 @@ def test_the_same_tables_again_write_nothing(path: PacketPath) -> None:
     assert path.written() == 0
 
 
-def test_dump_tells_configurations_apart() -> None:
-    """Forty seeds, forty dumps: a dump that says nothing would make the tests above pass."""
+def test_dump_tells_configurations_apart(path: PacketPath) -> None:
+    """Twenty seeds, twenty dumps: a dump that says nothing would make the tests above pass."""
     dumps = []
-    with PacketPath.load() as path:
-        for seed in range(40):
-            path.apply(tables_of(seed), PORTS)
-            dumps.append(repr(path.dump()))
-    assert len(set(dumps)) == 40
+    for seed in range(20):
+        path.apply(tables_of(seed), PORTS)
+        dumps.append(repr(path.dump()))
+    assert len(set(dumps)) == 20
 
 
 def test_tables_that_do_not_fit_leave_the_old_ones() -> None:
@@ -73,21 +89,23 @@ def test_tables_that_do_not_fit_leave_the_old_ones() -> None:
     with PacketPath.load(record=True, capacity=Capacity(nodes=12)) as small:
         small.apply(Tables(), PORTS)
         before = small.dump()
-        with pytest.raises(TableFull, match="nodes"):
-            for seed in range(20):
-                small.apply(tables_of(seed), PORTS)
-                before = small.dump()
+        for seed in range(20):
+            if refused(small, seed):
+                break
+            before = small.dump()
+        else:
+            pytest.fail("nothing was refused")
         assert small.dump() == before
 
 
 def test_a_failed_apply_is_no_obstacle_to_the_next() -> None:
     """After a refusal, tables that fit are applied, and are those of a fresh build."""
     with PacketPath.load(capacity=Capacity(nodes=12)) as small:
-        with pytest.raises(TableFull):
-            for seed in range(20):
-                small.apply(tables_of(seed), PORTS)
-        small.apply(Tables(), PORTS)
-        assert small.dump() == {}
+        refusals = [refused(small, seed) for seed in range(20)]
+        assert any(refusals)
+        fits = next(seed for seed, no in enumerate(refusals) if not no)
+        small.apply(tables_of(fits), PORTS)
+        assert small.dump() == fresh_dump(tables_of(fits))
 
 
 def test_an_empty_gateway_claims_no_packet(path: PacketPath) -> None:
@@ -96,14 +114,3 @@ def test_an_empty_gateway_claims_no_packet(path: PacketPath) -> None:
     frame = bytes(12) + b"\x08\x06" + bytes(46)
     assert path.run(frame, 1, "xdp").verdict is Verdict.UNKNOWN_TAG
     assert path.run(frame, 1, "tc").verdict is Verdict.UNKNOWN_TAG
-
-
-def test_a_router_keeps_its_mac_over_a_change(path: PacketPath) -> None:
-    """What was learned of a link outlives a configuration that does not name it as a next hop."""
-    tables = tables_of(1)
-    path.apply(tables, PORTS)
-    key = next(a.key for vpc in tables.vpcs.values() for a in vpc.attachments)
-    assert isinstance(key, AttachmentKey)
-    path.set_neighbor(key, 4, 10 << 120, bytes(6))
-    path.apply(tables, PORTS)
-    path.set_neighbor(key, 4, 10 << 120, None)

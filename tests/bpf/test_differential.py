@@ -1,6 +1,7 @@
 """Twin and BPF program agree, packet for packet and byte for byte; a difference names seed, packet and stage's verdict.
 
-The long run is ``scripts/fuzz``; this is the same with few packets and fixed seeds, each configuration applied over the last.
+The long run is ``scripts/fuzz``; this is the same with few packets and fixed seeds, each configuration applied over
+the last.
 """
 
 from __future__ import annotations

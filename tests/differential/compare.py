@@ -109,10 +109,12 @@ class Bench:
         got = (theirs.verdict, theirs.ifindex, frame if dropped else theirs.frame, theirs.peering, theirs.answered)
         if expected != got:
             raise Difference(
-                f"{where}, from {interface}\n packet {frame[:200].hex()} ({len(frame)} bytes)\n twin {_told(expected)}\n bpf  {_told(got)}"
+                f"{where}, from {interface}\n packet {frame[:200].hex()} ({len(frame)} bytes)\n"
+                f" twin {_told(expected)}\n bpf  {_told(got)}"
             )
 
 
 def _told(outcome: tuple[Verdict, int, bytes, str | None, bool]) -> str:
     verdict, ifindex, frame, peering, answered = outcome
-    return f"{verdict.label} out {ifindex} peering {peering} answered {answered}, {len(frame)} bytes\n      {frame[:200].hex()}"
+    head = f"{verdict.label} out {ifindex} peering {peering} answered {answered}, {len(frame)} bytes"
+    return f"{head}\n      {frame[:200].hex()}"

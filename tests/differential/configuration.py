@@ -22,8 +22,30 @@ from isthmus.tables.address import BITS, Family, Prefix, step
 from isthmus.tables.entries import Nat, Tag
 
 BASES = {
-    4: [Prefix.parse(p) for p in ("10.1.0.0/16", "10.1.0.0/16", "192.168.0.0/16", "100.64.0.0/10", "1.0.0.0/8", "0.0.0.0/0", "169.254.0.0/15")],
-    6: [Prefix.parse(p) for p in ("2001:db8::/32", "2001:db8::/32", "fd00:1::/48", "fd00:1:2:3::/64", "2001:db8:1::/56", "::/0", "fe80::/9")],
+    4: [
+        Prefix.parse(p)
+        for p in (
+            "10.1.0.0/16",
+            "10.1.0.0/16",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "1.0.0.0/8",
+            "0.0.0.0/0",
+            "169.254.0.0/15",
+        )
+    ],
+    6: [
+        Prefix.parse(p)
+        for p in (
+            "2001:db8::/32",
+            "2001:db8::/32",
+            "fd00:1::/48",
+            "fd00:1:2:3::/64",
+            "2001:db8:1::/56",
+            "::/0",
+            "fe80::/9",
+        )
+    ],
 }
 MAX_PORTS = 7
 
@@ -92,14 +114,15 @@ def _side(rng: Random, peering: str, vpc: str, nat: Nat, families: list[Family])
     for family in families:
         for _ in range(rng.choice([1, 1, 2])):
             whole = _prefix(rng, family)
-            if any(whole.overlaps(other) for other in ips) and nat is not Nat.PLAIN:
+            public = _prefix(rng, family, _roomy(rng, family, whole.length), whole.length)
+            taken = any(whole.overlaps(o) for o in ips) or any(public.overlaps(o) for o in shown)
+            if taken and nat is not Nat.PLAIN:
                 continue
             ips += _split(rng, whole)
             if nat is Nat.STATIC:
-                public = _prefix(rng, family, _roomy(rng, family, whole.length), whole.length)
-                shown += _split(rng, public) if not any(public.overlaps(o) for o in shown) else [_unused(shown, whole)]
+                shown += _split(rng, public)
             elif nat is Nat.STATEFUL:
-                shown.append(_prefix(rng, family))
+                shown.append(public)
     path = f"spec.{vpc}"
     hole, shown_hole = _holes(rng, ips), _holes(rng, shown)
     rules = None if rng.random() < 0.5 else tuple(_rule(rng, f"{path}.ingress[{i}]") for i in range(rng.randint(0, 4)))
@@ -112,14 +135,6 @@ def _side(rng: Random, peering: str, vpc: str, nat: Nat, families: list[Family])
 
 def _roomy(rng: Random, family: Family, length: int) -> Prefix:
     return rng.choice([base for base in BASES[family] if base.length <= length])
-
-
-def _unused(shown: list[Prefix], whole: Prefix) -> Prefix:
-    """Somewhere that is free, of the same size."""
-    at = 0
-    while any(Prefix(whole.family, at, whole.length).overlaps(other) for other in shown):
-        at += 1 << (128 - whole.length)
-    return Prefix(whole.family, at, whole.length)
 
 
 def _rule(rng: Random, path: str) -> Rule:
@@ -157,7 +172,9 @@ def _vpc(rng: Random, name: str, ports: list[str], offered: list[Prefix]) -> Vpc
             routes.append(_route(rng, prefix, at, index))
             while rng.random() < 0.4:
                 at = rng.randrange(len(attachments))
-                routes.append(_route(rng, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index))
+                routes.append(
+                    _route(rng, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index)
+                )
     return Vpc(name, defined, rng.random() < 0.2, tuple(subnets), attachments, tuple(routes))
 
 

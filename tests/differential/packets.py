@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from random import Random
 
-from isthmus.tables.address import BITS, Family, address_bytes, step
+from isthmus.tables.address import BITS, FAMILIES, Family, address_bytes, step
 from isthmus.tables.entries import PathKind, Tables, Vpc
 
 TCP, UDP = 6, 17
@@ -19,7 +19,7 @@ def checksum(data: bytes) -> int:
     """RFC 1071, from the start."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -31,7 +31,9 @@ class Packets:
     def __init__(self, rng: Random, tables: Tables, vpc: Vpc) -> None:
         self.rng = rng
         self.vpc = vpc
-        offered = {f: [e for e in vpc.exposures.get(f, ()) if rng.random() < WEIGHTS[e.candidates[0].kind]] for f in (4, 6)}
+        offered = {
+            f: [e for e in vpc.exposures.get(f, ()) if rng.random() < WEIGHTS[e.candidates[0].kind]] for f in (4, 6)
+        }
         self.dst = {f: [(e.first, e.last) for e in found] for f, found in offered.items()}
         sides = [side for key, side in tables.sides.items() if key.vpc == vpc.name]
         self.src = {f: [(r.first, r.last) for s in sides for r in s.private.get(f, ())] for f in (4, 6)}
@@ -40,8 +42,7 @@ class Packets:
     def frame(self, mac: bytes) -> bytes:
         """One Ethernet frame to the port with this MAC."""
         rng = self.rng
-        families = [f for f in (4, 6) if self.dst[f] and self.src[f]] or [4, 6]
-        family: Family = rng.choice(families)
+        family = rng.choice([f for f in FAMILIES if self.dst[f] and self.src[f]] or FAMILIES)
         packet = self._packet(family)
         kind = rng.random()
         ethertype = 0x0800 if family == 4 else 0x86DD
@@ -105,12 +106,18 @@ class Packets:
         icmp = 1 if family == 4 else 58
         if kind < 0.35:
             flags = rng.choice([2, 0x12, 0x10, 0x18, 4])
-            return self._ip(family, src, dst, TCP, struct.pack("!HHIIBBHHH", sport, dport, 1, 2, 0x50, flags, 100, 0, 0) + data, 16)
+            return self._ip(
+                family, src, dst, TCP, struct.pack("!HHIIBBHHH", sport, dport, 1, 2, 0x50, flags, 100, 0, 0) + data, 16
+            )
         if kind < 0.65:
             body = struct.pack("!HHHH", sport, dport, 8 + size, 0) + data
             return self._ip(family, src, dst, UDP, body, 6 if rng.random() < 0.8 else None)
         if kind < 0.9:
-            type_ = rng.choice([0, 8, 13] if family == 4 else [128, 129, 135, 143]) if rng.random() < 0.9 else rng.randrange(256)
+            type_ = (
+                rng.choice([0, 8, 13] if family == 4 else [128, 129, 135, 143])
+                if rng.random() < 0.9
+                else rng.randrange(256)
+            )
             return self._ip(family, src, dst, icmp, struct.pack("!BBHHH", type_, rng.randrange(2), 0, 7, 9) + data, 2)
         proto = rng.choice([2, 33, 136, 47, 50, 132, 1, 58, 59, rng.randrange(256)])
         return self._ip(family, src, dst, proto, rng.randbytes(rng.choice([0, 4, 7, 8, 20])) + data, None)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from isthmus.cli.lab import app
 from isthmus.datapath.netns import NAMED, inside
 from isthmus.lab import build, control
 from isthmus.lab.state import ROOT, LabError, State
@@ -40,35 +42,38 @@ def nothing_is_left() -> Iterator[None]:
 
 
 def test_up_list_exec_down_by_the_program() -> None:
-    up = isthmus("lab", "up", OVERLAP, "--name", NAME, "-o", "json")
-    assert up.returncode == 0, up.stderr
-    found = json.loads(up.stdout)
+    status, text = command("up", str(OVERLAP), "--name", NAME, "-o", "json")
+    assert status == 0, text
+    found = json.loads(text)
     assert found["status"] == "up"
+    assert found["hooks"] == {"port0": "xdp", "port1": "xdp"}
     assert [(vpc["vpc"], vpc["hosts"]) for vpc in found["vpcs"]] == [
         ("vpc-1", f"{NAME}-vpc-1"),
         ("vpc-2", f"{NAME}-vpc-2"),
     ]
-    assert found in json.loads(isthmus("lab", "list", "-o", "json").stdout)
-    assert isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "ping", "-c1", "-W2", "192.168.2.1").returncode == 0
-    assert isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "sh", "-c", "exit 7").returncode == 7
-    assert isthmus("lab", "exec", "--name", NAME, "nobody", "--", "true").returncode == 2
-    assert isthmus("lab", "down", "--name", NAME).returncode == 0
-    assert isthmus("lab", "down", "--name", NAME).returncode == 1
+    assert found in json.loads(command("list", "-o", "json")[1])
+    ping_and_end_with_7 = "ping -c1 -W2 192.168.2.1 && exit 7"
+    done = isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "sh", "-c", ping_and_end_with_7)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert command("exec", "--name", NAME, "nobody", "--", "true")[0] == 2
+    assert command("down", "--name", NAME)[0] == 0
+    assert command("down", "--name", NAME)[0] == 1
 
 
-def test_every_address_can_be_used_at_once() -> None:
-    control.up(of_files(OVERLAP, name=NAME), [], silent)
+def command(*arguments: str) -> tuple[int, str]:
+    """``isthmus lab …`` in this process, for speed: its exit status and what it printed on stdout."""
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.stdout
+
+
+def test_every_address_can_be_used_at_once_and_a_second_lab_of_that_name_is_refused() -> None:
+    objects = of_files(OVERLAP, name=NAME)
+    control.up(objects, [], silent)
     addresses = subprocess.run(
         ["ip", "-n", f"{NAME}-vpc-1", "-o", "address"], capture_output=True, text=True, check=True
     ).stdout
     assert "10.1.1.1/32" in addresses
     assert "tentative" not in addresses
-    control.down(NAME, silent)
-
-
-def test_a_second_lab_of_that_name_is_refused_and_the_first_stays() -> None:
-    objects = of_files(OVERLAP, name=NAME)
-    control.up(objects, [], silent)
     with pytest.raises(LabError, match=f"isthmus lab down --name {NAME}"):
         control.up(objects, [], silent)
     assert control.hooks(State(NAME)) == {"port0": "xdp", "port1": "xdp"}
@@ -105,7 +110,6 @@ def test_down_after_the_keeper_was_killed() -> None:
     keeper = State(NAME).keeper()
     assert keeper is not None
     os.kill(keeper.pid, signal.SIGKILL)
-    [found] = [lab for lab in control.listing() if lab["name"] == NAME]
     while keeper.alive():
         os.sched_yield()
     [found] = [lab for lab in control.listing() if lab["name"] == NAME]

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from isthmus.cli.objects import load
 from isthmus.compile import compile_tables
 from isthmus.lab.plan import plan
 from isthmus.lab.probe.cases import Case, cases
-from isthmus.lab.probe.expect import Expected, Twin
+from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
+from isthmus.lab.probe.run import Seen, difference
 from isthmus.lab.state import Objects
 from isthmus.tables.address import format_address, parse_address
 
@@ -104,3 +107,26 @@ def test_of_many_cases_an_even_choice_is_made() -> None:
     some, still = cases(objects(EXAMPLES / "5-overlapping-subnets.yaml"), 4)
     assert (len(every), len(some), still) == (total, 4, total)
     assert {case.source_vpc for case in some} == {"vpc-1", "vpc-2"}
+
+
+HERE, ELSEWHERE = Arrival("b", 1, 2), Arrival("c", 1, 2)
+UNTRANSLATED = Arrival("b", 9, 2)
+CASE = Case("a", "b", 4, 9, 2, "tcp", 20_000, 443, 0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "outcome", "arrivals", "same"),
+    [
+        (Expected("answered", "", HERE), "answered", [HERE], True),
+        (Expected("answered", "", HERE), "delivered", [HERE], False),
+        (Expected("answered", "", HERE), "answered", [], False),
+        (Expected("answered", "", HERE), "answered", [UNTRANSLATED], False),
+        (Expected("answered", "", HERE), "answered", [HERE, ELSEWHERE], False),
+        (Expected("delivered", "reply: not-allowed", HERE), "delivered", [HERE], True),
+        (Expected("delivered", "reply: not-allowed", HERE), "answered", [HERE], False),
+        (Expected("dropped", "not-allowed", None), "dropped", [], True),
+        (Expected("dropped", "not-allowed", None), "delivered", [ELSEWHERE], False),
+    ],
+)
+def test_what_counts_as_a_difference(expected: Expected, outcome: Outcome, arrivals: list[Arrival], same: bool) -> None:
+    assert (difference(CASE, expected, Seen(outcome, tuple(arrivals), "")) == "") is same

@@ -289,3 +289,15 @@ def test_a_reply_that_goes_elsewhere_is_told() -> None:
 def test_an_unknown_vpc_is_the_caller_s_to_ask_for() -> None:
     with pytest.raises(KeyError):
         asked(Network(), TCP, "purple")
+
+
+def test_a_broken_table_is_called_a_bug() -> None:
+    answer = asked(Network(broken=True), TCP)
+    assert (answer.verdict, answer.steps[-1].stage) == (Verdict.INTERNAL, "source")
+    assert "always a bug" in answer.steps[-1].result
+
+
+def test_long_lists_are_cut() -> None:
+    rules = tuple(rule(6, dport=(port, port)) for port in range(1000, 1020))
+    answer = asked(Network([Peering(RED_SIDE._replace(rules=rules), BLUE_SIDE)]), TCP)
+    assert "dstPort 1007, stateless and 12 more; add an allow" in answer.hint

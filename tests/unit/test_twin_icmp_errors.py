@@ -151,6 +151,12 @@ def test_on_a_plain_side_any_router_is_kept() -> None:
     assert_leaves(Network([internet]).process(frame(error, to=NET_MAC), "net0"), seen, "red0", RED_MAC)
 
 
+def test_an_error_that_is_translated_onto_a_martian() -> None:
+    loop = Peering(side("p", "red", Offer("10.1.1.0/24")), side("p", "net", Offer("127.0.0.0/24", "198.51.100.0/24")))
+    error = ip("10.1.1.5", "198.51.100.7") / ICMP(type=11) / ip("198.51.100.7", "10.1.1.5") / UDP()
+    assert Network([loop]).process(frame(error)).verdict == Verdict.MARTIAN
+
+
 MALFORMED: dict[str, Packet] = {
     "nothing inside": unreachable(4, b""),
     "no whole header": unreachable(4, bytes(ip(*GOT[4]) / UDP())[:19]),

@@ -50,6 +50,7 @@ def changed(layer: Layer, offset: int, value: bytes) -> bytes:
         changed(v4() / UDP(), 0, b"\x65"),  # version 6 under the EtherType of IPv4
         changed(v4() / UDP(), 0, b"\x44"),  # a header of 16 bytes
         changed(v4() / UDP(), 0, b"\x4f"),  # a header of 60 bytes, of which 28 are there
+        changed(v4(proto=99, ihl=15) / bytes(40), 2, b"\x00\x3b"),  # total length 59, and a header of 60
         changed(v4() / UDP(), 2, b"\x00\x13"),  # total length 19
         changed(v4() / UDP(), 2, b"\x00\x1d"),  # total length one more than is there
         changed(v4() / UDP(), 2, b"\x00\x1b"),  # total length leaves 7 bytes of UDP

@@ -28,7 +28,7 @@ from yaml.events import (
 )
 
 from isthmus.api import scalars
-from isthmus.api.places import Outline
+from isthmus.api.places import Outline, Path, Place
 
 DEEPEST = 64
 MOST_NODES = 2_000_000  # in one file: 50,000 peerings
@@ -140,6 +140,8 @@ class _Builder:
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.aliased = self.depth = 0
         self.odd = self.nulls = False
+        self.keys: dict[Path, Place] = {}
+        self.path: tuple[str, ...] = ()
 
     def documents(self) -> Iterator[Document]:
         """Every document that is not empty."""
@@ -153,11 +155,12 @@ class _Builder:
                 start = mark.index - mark.column
                 if waiting is not None:
                     data, first, line = waiting
-                    yield Document(data, Outline(self.text, first, start, line), self.odd, self.nulls)
+                    yield Document(data, Outline(self.text, first, start, line, self.keys), self.odd, self.nulls)
                 if type(event) is StreamEndEvent:
                     return
                 self.anchors.clear()
                 self.odd = self.nulls = False
+                self.keys, self.path = {}, ()
                 data = self._node(self.next())
                 waiting = (data, start, self.line + mark.line) if data is not None else None
 
@@ -210,7 +213,10 @@ class _Builder:
         if event.tag not in (None, "!", f"tag:yaml.org,2002:{'map' if is_mapping else 'seq'}"):
             raise _Refused(event, f"the tag {event.tag} is not accepted here", "write the value without a tag")
         self.depth += 1
-        value = self._mapping() if is_mapping else self._sequence()
+        if is_mapping:
+            value: Any = self._outer_mapping() if self.depth == len(self.path) + 1 < 3 else self._mapping()
+        else:
+            value = self._sequence()
         self.depth -= 1
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, self.nodes + self.aliased - before + 1)
@@ -230,6 +236,23 @@ class _Builder:
         while type(event := following()) is not MappingEndEvent:
             pairs[self._key(event)] = node(following())
             count += 1
+        if count != len(pairs):
+            self.odd = True
+        return self._merged(pairs) if _MERGE in pairs else pairs
+
+    def _outer_mapping(self) -> dict[str, Any]:
+        """The same for the two outer levels, whose keys' places are kept."""
+        pairs = {}
+        path = self.path
+        count = 0
+        while type(event := self.next()) is not MappingEndEvent:
+            key = self._key(event)
+            self.path = (*path, key)
+            mark = event.start_mark
+            self.keys[self.path] = Place(self.line + mark.line + 1, mark.column + 1)
+            pairs[key] = self._node(self.next())
+            count += 1
+        self.path = path
         if count != len(pairs):
             self.odd = True
         return self._merged(pairs) if _MERGE in pairs else pairs

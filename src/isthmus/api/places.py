@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
@@ -30,11 +30,15 @@ class Duplicate(NamedTuple):
 class Outline:
     """One document's text and, once asked, its tree of YAML nodes with their marks."""
 
-    __slots__ = ("_line", "_root", "_start", "_stop", "_text")
+    __slots__ = ("_keys", "_line", "_root", "_start", "_stop", "_text")
 
-    def __init__(self, text: str, start: int, stop: int, line: int) -> None:
-        """The document is ``text[start:stop]``; its first line is ``line`` (from 0) of the file."""
-        self._text, self._start, self._stop, self._line = text, start, stop, line
+    def __init__(self, text: str, start: int, stop: int, line: int, keys: Mapping[Path, Place]) -> None:
+        """The document is ``text[start:stop]``; its first line is ``line`` (from 0) of the file.
+
+        ``keys`` are places that are known already: of the two outer levels, so that a warning for each of thousands
+        of documents need not read all of them again.
+        """
+        self._text, self._start, self._stop, self._line, self._keys = text, start, stop, line, keys
         self._root: Node | None = None
 
     @property
@@ -44,6 +48,8 @@ class Outline:
 
     def place(self, path: Path, key: bool = False) -> Place:
         """Where the value at ``path`` stands (with ``key``: the key), or the nearest part above that exists."""
+        if key and path in self._keys:
+            return self._keys[path]
         node = self._tree()
         mark = node.start_mark
         for step in path:

@@ -34,7 +34,13 @@ def candidates(here: Side, there: Side, offers: Sequence[Offer]) -> list[tuple[i
             offer.first,
             offer.last,
             Candidate(
-                PathKind.HOLE if offer.hole else kind, sender, owner, offer.length, there.metric, offer.delta, offer.origin
+                PathKind.HOLE if offer.hole else kind,
+                sender,
+                owner,
+                offer.length,
+                there.metric,
+                offer.delta,
+                offer.origin,
             ),
         )
         for offer in offers

@@ -80,5 +80,7 @@ def routes(vpc: Vpc, sides: Iterable[Side]) -> tuple[dict[Family, tuple[Route, .
 def _best(prefix: Prefix, hops: list[tuple[int, NextHop]], origin: Origin) -> Route:
     """Of several routes for one prefix the lowest metric; equal ones share."""
     lowest = min(metric for metric, _ in hops)
-    best = sorted((hop for metric, hop in hops if metric == lowest), key=lambda hop: (hop.attachment, hop.gateway or -1))
+    best = sorted(
+        (hop for metric, hop in hops if metric == lowest), key=lambda hop: (hop.attachment, hop.gateway or -1)
+    )
     return Route(prefix, lowest, False, tuple(best), origin)

@@ -15,7 +15,7 @@ from isthmus.tables.entries import Nat, Origin, Range
 
 
 class Offer(NamedTuple):
-    """Public addresses first..last that a side offers; ``delta`` leads to the private ones, ``length`` is as written."""
+    """Public addresses first..last that a side offers; ``delta`` leads to the private, ``length`` is as written."""
 
     first: int
     last: int
@@ -79,7 +79,12 @@ def _private(name: str, ips: list[Item], holes: list[Interval], unit: int) -> tu
 
 
 def _static(
-    name: str, ips: list[Item], shown: list[Item], private_holes: list[Interval], public_holes: list[Interval], unit: int
+    name: str,
+    ips: list[Item],
+    shown: list[Item],
+    private_holes: list[Interval],
+    public_holes: list[Interval],
+    unit: int,
 ) -> Layout:
     """Walk both lists side by side; every stretch that both run through is a segment, then cut the holes out."""
     private: list[Range] = []
@@ -93,7 +98,14 @@ def _static(
         span = min(inside.last - low, outside.last - public_low)
         delta = (public_low - low) & MASK128
         barred = merged(
-            [*private_holes, *((a - public_low + low, b - public_low + low) for a, b in public_holes if b >= public_low and a <= public_low + span)],
+            [
+                *private_holes,
+                *(
+                    (a - public_low + low, b - public_low + low)
+                    for a, b in public_holes
+                    if b >= public_low and a <= public_low + span
+                ),
+            ],
             unit,
         )
         kept, removed = cut(low, low + span, barred, unit)
@@ -102,7 +114,9 @@ def _static(
         for spans, ranges, hole in ((kept, private, False), (removed, holes, True)):
             for a, b in spans:
                 ranges.append(Range(a, b, delta, origin))
-                offers.append(Offer(a - low + public_low, b - low + public_low, outside.length, back, hole, shown_origin))
+                offers.append(
+                    Offer(a - low + public_low, b - low + public_low, outside.length, back, hole, shown_origin)
+                )
         here_used += span + unit
         there_used += span + unit
         if low + span == inside.last:

@@ -28,7 +28,9 @@ def compile_tables(model: Model) -> Tables:
     return Tables(vpcs, dict(sorted(sides.items())), ports)
 
 
-def _peering(peering: Peering, sides: dict[SideKey, Side], offered: Offered, of_vpc: dict[str, list[ModelSide]]) -> None:
+def _peering(
+    peering: Peering, sides: dict[SideKey, Side], offered: Offered, of_vpc: dict[str, list[ModelSide]]
+) -> None:
     layouts = [lay_out(side) for side in peering.sides]
     for index, side in enumerate(peering.sides):
         other = peering.sides[1 - index]

@@ -6,6 +6,7 @@ Two packet paths that judge every packet alike by their tables have equal dumps,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from isthmus.datapath.store import Table
@@ -29,6 +30,8 @@ class Reader:
     def __init__(self, store: Mapping[str, Table], ids: Ids) -> None:
         self._store = store
         self._ids = ids
+        self._side = cache(self._read_side)  # many candidates name the same side
+        self._candidates = cache(self._read_candidates)
 
     def vpc(self, raw: bytes) -> dict[str, object]:
         """One VPC's root record, with all that hangs on it."""
@@ -68,7 +71,7 @@ class Reader:
         end = inner | (MASK128 ^ mask)
         return [*spans, (end + 1, last, miss)] if miss and end < last else spans
 
-    def _candidates(self, slot: int) -> Value:
+    def _read_candidates(self, slot: int) -> Value:
         found: list[Value] = []
         while True:
             hi, lo, stable, vpc, here, there, metric, length, kind, flags, _ = self._record("candidates", slot)
@@ -78,7 +81,7 @@ class Reader:
                 return tuple(found)
             slot += 1
 
-    def _side(self, slot: int) -> Value:
+    def _read_side(self, slot: int) -> Value:
         v = self._record("sides", slot)
         ranges = tuple(self._ranges(*v[at : at + 2]) for at in (0, 2))
         rules = tuple(self._rule(v[4] + index) for index in range(v[5]))

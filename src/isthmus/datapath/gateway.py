@@ -32,7 +32,7 @@ from isthmus.datapath.numbers import Names
 from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packed, Packer
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
-from isthmus.tables.entries import AttachmentKey, TagKind, Tables
+from isthmus.tables.entries import AttachmentKey, Tables, TagKind
 from isthmus.tables.layout import FLAGS, RECORDS, ROLES
 from isthmus.tables.verdicts import Verdict
 
@@ -192,7 +192,7 @@ class PacketPath:
             link.close()
 
     def apply(self, tables: Tables, bindings: Bindings) -> None:
-        """Make these the tables. Packets see the old ones or the new ones, never a mixture; on an error the old ones."""
+        """Make these the tables. Packets see the old ones or the new, never a mixture; after an error the old ones."""
         for table in self._store.values():
             table.begin()
         try:
@@ -272,7 +272,7 @@ class PacketPath:
             result = self._object.program("gateway_xdp").test_run(frame, ctx=_xdp_context(ifindex, len(frame)))
         verdict, out, peering, answered = RECORDS["trace_record"].unpack(self._traces[:16])
         name = self._peering_names.name(peering - 1) if peering else None
-        return Outcome(Verdict(verdict), result.data_out, out, str(name) if name else None, bool(answered))
+        return Outcome(Verdict(verdict), result.data_out, out, None if name is None else str(name), bool(answered))
 
     def written(self) -> int:
         """Records that the last ``apply`` wrote."""

@@ -95,9 +95,7 @@ class Packer:
     def _attachment(self, attachment: Attachment) -> int:
         leave = self._numbers.exits[attachment.key]
         sources = attachment.icmp_source
-        flags = sum(
-            FLAGS[f"ATTACHMENT_ICMP{family}"] for family in FAMILIES if sources.get(family) is not None
-        )
+        flags = sum(FLAGS[f"ATTACHMENT_ICMP{family}"] for family in FAMILIES if sources.get(family) is not None)
         mtu = min(filter(None, (attachment.mtu, leave.mtu)), default=0)
         tag = attachment.key.tag
         return self._put(
@@ -138,7 +136,10 @@ class Packer:
             | FLAGS["RULE_ANY_DST"] * (rule.dst is None)
         )
         spans = [
-            part for which in (rule.src, rule.dst) for family in FAMILIES for part in self._ranges((which or {}).get(family, ()))
+            part
+            for which in (rule.src, rule.dst)
+            for family in FAMILIES
+            for part in self._ranges((which or {}).get(family, ()))
         ]
         return RECORDS["rule"].pack(*spans, *rule.sport, *rule.dport, rule.proto or 0, flags, 0)
 

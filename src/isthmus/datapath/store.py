@@ -1,7 +1,7 @@
 """Where entries live: content-addressed slots in memory-mapped arrays.
 
-Equal contents share one slot, so applying a new configuration writes only what is new, and everything old stays as it is for
-the packets that still read it. What no generation uses is freed by ``release``, never before.
+Equal contents share one slot, so applying a new configuration writes only what is new, and everything old stays as it
+is for the packets that still read it. What no generation uses is freed by ``release``, never before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Path-compressed tries of stride 8, built bottom-up from disjoint ranges.
 
-A value is a number from 1 to 2**31-1; 0 says that there is none. Equal nodes are one node, because the store gives equal
-bytes the same slot: what did not change between two builds is not written again.
+A value is a number from 1 to 2**31-1; 0 says that there is none. Equal nodes are one node, because the store gives
+equal bytes the same slot: what did not change between two builds is not written again.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ def _store(node: int | _Node, store: Callable[[bytes], int]) -> int:
     mask = MASK128 ^ (MASK128 >> (8 * node.depth))
     low = int(node.depth >= 8)
     shift = 56 - 8 * (node.depth - 8 * low)
-    head = _HEAD.pack(
-        node.base >> 64, node.base & _MASK64, mask >> 64, mask & _MASK64, shift, low, node.miss or 0, 0
-    )
+    head = _HEAD.pack(node.base >> 64, node.base & _MASK64, mask >> 64, mask & _MASK64, shift, low, node.miss or 0, 0)
     return TRIE_NODE | store(head + children.tobytes())
 
 

@@ -72,14 +72,13 @@ def record(name: str, about: str, *fields: Field) -> Record:
     return made
 
 
-ADDR = record(
-    "addr", "A left-aligned 128-bit address in host order.", Field("hi", "__u64"), Field("lo", "__u64")
-)
-SPAN = record(
-    "span", "A run of entries in another table.", Field("first", "__u32"), Field("count", "__u32")
-)
+ADDR = record("addr", "A left-aligned 128-bit address in host order.", Field("hi", "__u64"), Field("lo", "__u64"))
+SPAN = record("span", "A run of entries in another table.", Field("first", "__u32"), Field("count", "__u32"))
 CONTROL = record(
-    "control", "Slot 0: the generation that packets read; one write flips it.", Field("generation", "__u32"), Field("pad", "__u32")
+    "control",
+    "Slot 0: the generation that packets read; one write flips it.",
+    Field("generation", "__u32"),
+    Field("pad", "__u32"),
 )
 CLASSIFY_KEY = record(
     "classify_key",

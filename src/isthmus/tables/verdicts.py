@@ -57,3 +57,41 @@ class Verdict(IntEnum):
 
 
 VERDICT_COUNT = 64
+
+
+MEANING: dict[Verdict, str] = {
+    Verdict.FORWARDED: "left on the way to another VPC",
+    Verdict.LOCAL: "for the gateway itself, or from it: handed to the kernel of that VPC's namespace, or sent for it",
+    Verdict.PASSED: "a tag that nobody claims, on a port whose `unclaimed` is `pass`: left to the host",
+    Verdict.AUDIT: "a rule would have dropped it, and its side only audits (later)",
+    Verdict.MALFORMED: "the frame or a header is cut short, or says what can't be",
+    Verdict.NOT_IP: "neither IP nor ARP",
+    Verdict.NOT_OUR_MAC: "the destination MAC is not the port's",
+    Verdict.UNKNOWN_TAG: "no attachment claims this port and tag",
+    Verdict.IPV6_EXT: "more than six IPv6 extension headers",
+    Verdict.MARTIAN: "an address that never crosses, before or after translation",
+    Verdict.GATEWAY_ADDRESS: "for the gateway's own address in another VPC",
+    Verdict.GATEWAY_SPOOF: "came from the wire with the gateway's own address as its source",
+    Verdict.SAME_VPC: "the destination is in the sender's own VPC",
+    Verdict.NO_PEERING: "no peer offers the destination",
+    Verdict.NO_ROUTE: "peers offer the destination, and none has a route to it",
+    Verdict.NAT_HOLE: "a `not` takes the destination out of a static side, and nobody else offers it",
+    Verdict.NO_ATTACHMENT: "the way out is a port that this node does not have",
+    Verdict.SOURCE_NOT_EXPOSED: "the sender's side does not offer the source",
+    Verdict.NOT_ALLOWED: "no `ingress` rule of the sender's side allows it",
+    Verdict.NO_INBOUND: "the destination's side is stateful: only it can start a conversation",
+    Verdict.NO_FLOW: "needs a flow, and there is none (later)",
+    Verdict.FLOW_CONFLICT: "another conversation has its reverse key (later)",
+    Verdict.FLOW_TABLE_FULL: "no room for a new flow (later)",
+    Verdict.FRAGMENT_NO_STATE: "a later fragment, where ports decide",
+    Verdict.ICMP_MALFORMED: "an ICMP error with too little inside, about another error, or about a packet of others",
+    Verdict.NAT_EXHAUSTED: "the pool has no free port (later)",
+    Verdict.NAT_PROTOCOL: "the pool has no free address for this protocol (later)",
+    Verdict.TTL: "TTL or hop limit used up: answered with Time Exceeded",
+    Verdict.TOO_BIG: "larger than the way out, and may not be cut: answered with the right MTU",
+    Verdict.NEXT_HOP_UNRESOLVED: "the MAC of the next hop is not known yet: it is asked for",
+    Verdict.PORT_DOWN: "the port on the way out can't take packets",
+    Verdict.NOT_CARRIED: "right as configured, and this version has no packet path for it yet (flows)",
+    Verdict.INTERNAL: "a table entry that should exist does not: always a bug, please report it",
+}
+"""One line for each verdict; ``docs/verdicts.md`` is written from it."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from isthmus.tables.entries import Nat, Origin, Side
-from isthmus.tables.verdicts import Verdict
+from isthmus.tables.verdicts import MEANING, Verdict
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.martians import is_martian
 from isthmus.trace.stages.path import find_exposure
-from isthmus.trace.words import address_text, exposed, offered_to, rule_words
+from isthmus.trace.words import address_text, exposed, first_few, offered_to, rule_words
 
 
 class Refusal(NamedTuple):
@@ -117,7 +117,7 @@ def _not_allowed(judgement: Judgement) -> Refusal:
     side = judgement.rules_of
     if side is None:
         return _anything_else(judgement)
-    looked_at = "; ".join(f"{entry.origin.path}: {rule_words(entry)}" for entry in side.rules or ())
+    looked_at = first_few([f"{entry.origin.path}: {rule_words(entry)}" for entry in side.rules or ()], "; ")
     hint = (
         f"rules looked at: {looked_at}"
         if looked_at
@@ -174,9 +174,7 @@ def _no_attachment(judgement: Judgement) -> Refusal:
 
 
 def _anything_else(judgement: Judgement) -> Refusal:
-    return Refusal(
-        f"{judgement.verdict.label} in stage {judgement.stage}", None, f"see {judgement.verdict.label} in the docs"
-    )
+    return Refusal(MEANING[judgement.verdict], None, f"docs/verdicts.md tells more of {judgement.verdict.label}")
 
 
 def _exposure_origin(judgement: Judgement) -> Origin | None:

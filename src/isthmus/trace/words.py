@@ -10,7 +10,7 @@ from isthmus.tables.entries import Exposure, Nat, PathKind, Range, RuleEntry, Si
 PROTOCOLS = {None: "any protocol", 1: "icmp", 6: "tcp", 17: "udp"}
 ANY_PORT = (0, 65535)
 MOST_NAMED = 8
-"""More ranges than this are only counted."""
+"""What is beyond this many of a list is only counted."""
 
 
 def span(low_high: tuple[int, int]) -> str:
@@ -35,10 +35,14 @@ def rule_words(entry: RuleEntry) -> str:
 
 
 def cidrs(ranges: Iterable[tuple[Family, int, int]]) -> str:
-    """The first few ranges, each a CIDR, or first-last where one CIDR will not do; ``nothing`` if there are none."""
-    names = [_range(*ends) for ends in ranges]
+    """Ranges, each a CIDR, or first-last where one CIDR will not do; ``nothing`` if there are none."""
+    return first_few([_range(*ends) for ends in ranges]) or "nothing"
+
+
+def first_few(names: Sequence[str], separator: str = ", ") -> str:
+    """The first MOST_NAMED, and how many more there are."""
     more = len(names) - MOST_NAMED
-    return (", ".join(names[:MOST_NAMED]) or "nothing") + (f" and {more} more" if more > 0 else "")
+    return separator.join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _range(family: Family, first: int, last: int) -> str:
@@ -69,7 +73,7 @@ def offered_to(vpc: Vpc, family: Family) -> str:
         for candidate in exposure.candidates:
             if candidate.there is not None and candidate.kind not in (PathKind.HOLE, PathKind.SAME_VPC):
                 by_peer.setdefault(candidate.there.vpc, []).append((family, exposure.first, exposure.last))
-    return "; ".join(f"{cidrs(_joined(ranges))} ({peer})" for peer, ranges in by_peer.items()) or "nothing"
+    return first_few([f"{cidrs(_joined(ranges))} ({peer})" for peer, ranges in by_peer.items()], "; ") or "nothing"
 
 
 def pool(exposures: Sequence[Exposure], stateful: SideKey, family: Family) -> list[str]:

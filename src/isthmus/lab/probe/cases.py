@@ -138,7 +138,7 @@ def _both(side: Side, proto: Proto) -> Iterator[tuple[Proto, int, int]]:
 
 
 def _strangers(objects: Objects) -> Iterator[_Try]:
-    """A few pairs of VPCs without a peering: the private address of a host there, dialled from here."""
+    """A few pairs of VPCs without a peering: hosts there, dialled by their own address and as others see them."""
     peered = {frozenset(_names(peering)) for peering in objects.model.peerings.values()}
     strangers = [
         (one, other)
@@ -147,7 +147,11 @@ def _strangers(objects: Objects) -> Iterator[_Try]:
     ]
     for one, other in _evenly(strangers, _MOST_STRANGERS):
         targets = [(host.family, host.address) for host in other.hosts]
-        for family, source, target in list(_pairs(one, targets))[:2]:
+        for peering in objects.model.peerings.values():
+            for side in peering.sides:
+                if side.vpc == other.name:
+                    targets += _dialled(objects.tables, other, side)
+        for family, source, target in list(_pairs(one, dict.fromkeys(targets)))[:2]:
             yield _Try(one.name, other.name, family, source, target, "tcp", None, 443)
             yield _Try(one.name, other.name, family, source, target, "icmp", None, 0)
 

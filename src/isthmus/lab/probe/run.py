@@ -82,7 +82,8 @@ def probe(objects: Objects, hooks: dict[str, str], limit: int) -> tuple[list[Res
     for tick in sorted({case.tick for case in chosen}):
         seen.update(_try(objects.plan, {case: e for case, e in expected.items() if case.tick == tick}))
     results = [
-        Result(c, hook_of(objects.plan, hooks, c), expected[c], seen[c], _why(c, expected[c], seen[c])) for c in chosen
+        Result(c, hook_of(objects.plan, hooks, c), expected[c], seen[c], difference(c, expected[c], seen[c]))
+        for c in chosen
     ]
     return results, total
 
@@ -173,7 +174,7 @@ def _start(plan: LabPlan, ears: Ears, expected: Iterable[Case]) -> dict[Case, Cl
     return clients
 
 
-def _why(case: Case, expected: Expected, seen: Seen) -> str:
+def difference(case: Case, expected: Expected, seen: Seen) -> str:
     """How what was seen differs from what was expected; empty if it does not."""
     wrong = [arrival for arrival in seen.arrivals if arrival != expected.arrival]
     if wrong:
