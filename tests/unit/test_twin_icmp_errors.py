@@ -155,6 +155,11 @@ def test_an_error_that_is_translated_onto_a_martian() -> None:
     loop = Peering(side("p", "red", Offer("10.1.1.0/24")), side("p", "net", Offer("127.0.0.0/24", "198.51.100.0/24")))
     error = ip("10.1.1.5", "198.51.100.7") / ICMP(type=11) / ip("198.51.100.7", "10.1.1.5") / UDP()
     assert Network([loop]).process(frame(error)).verdict == Verdict.MARTIAN
+    halves = Offer("10.1.1.0/25", "192.0.2.0/25"), Offer("10.1.1.128/25", "127.0.0.0/25")
+    network = Network([Peering(side("p", "red", *halves), side("p", "net", Offer("8.0.0.0/8")))])
+    for teller, verdict in (("10.1.1.99", Verdict.FORWARDED), ("10.1.1.200", Verdict.MARTIAN)):
+        error = ip(teller, "8.8.8.8") / ICMP(type=11) / ip("8.8.8.8", "10.1.1.5") / UDP()
+        assert network.process(frame(error)).verdict == verdict
 
 
 MALFORMED: dict[str, Packet] = {

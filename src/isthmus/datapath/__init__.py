@@ -3,7 +3,8 @@
 It takes ``isthmus.tables`` and nothing else of ours; what a peering is it never learns.
 """
 
-from isthmus.datapath.gateway import Bindings, Capacity, Hook, Outcome, PacketPath, PortBinding, Wanted
+from isthmus.datapath.bindings import Bindings, Hook, PortBinding
+from isthmus.datapath.gateway import Capacity, Outcome, PacketPath, Wanted
 from isthmus.datapath.libbpf import BpfError
 from isthmus.datapath.store import TableFull
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from isthmus.datapath.barrier import Barrier
+from isthmus.datapath.bindings import Bindings, Hook
 from isthmus.datapath.dump import Ids, Reader
 from isthmus.datapath.libbpf import (
     BpfError,
     BpfLink,
-    BpfMap,
     BpfObject,
     RingBuffer,
     attach_tcx,
@@ -29,14 +28,14 @@ from isthmus.datapath.libbpf import (
     struct_size,
 )
 from isthmus.datapath.numbers import Names
-from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packed, Packer
+from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer
+from isthmus.datapath.roots import Roots
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
-from isthmus.tables.entries import AttachmentKey, Tables, TagKind
-from isthmus.tables.layout import FLAGS, RECORDS, ROLES
+from isthmus.tables.entries import AttachmentKey, Tables
+from isthmus.tables.layout import RECORDS
 from isthmus.tables.verdicts import Verdict
 
-Hook = Literal["xdp", "generic", "tc"]
 _U32 = struct.Struct("<I")
 
 TABLES = {
@@ -51,7 +50,6 @@ TABLES = {
 }
 """Tables in the store, and the record each holds."""
 
-INTERFACE_STRIDE = -(-RECORDS["classified"].size // 8) * 8
 TWICE = ("vpcs", "interfaces")
 """Root tables: once for each generation."""
 
@@ -74,24 +72,6 @@ class Capacity:
     adjacencies: int = 65536
     neighbours: int = 262144
     ports: int = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class PortBinding:
-    """A port as the kernel knows it; ``mac`` of 6 bytes, ``mtu`` in bytes of the IP packet."""
-
-    ifindex: int
-    mac: bytes
-    mtu: int
-    hook: Hook = "xdp"
-
-
-@dataclass(frozen=True, slots=True)
-class Bindings:
-    """The ports of this node by interface name, and for each attachment the gateway's end of its namespace's veth."""
-
-    ports: Mapping[str, PortBinding] = field(default_factory=dict)
-    namespaces: Mapping[AttachmentKey, PortBinding] = field(default_factory=dict)
 
 
 class Outcome(NamedTuple):
@@ -119,18 +99,16 @@ class PacketPath:
         self._object = loaded
         self._capacity = capacity
         self._links: dict[int, BpfLink] = {}
-        self._vpcs = loaded.map("vpcs").mmap()
+        self._roots = Roots(loaded, capacity.vpcs, capacity.interfaces)
         self._control = loaded.map("controls").mmap()
         self._traces = loaded.map("traces").mmap()
         self._generation = 0
-        self._keys: list[set[bytes]] = [set(), set()]
         self._store = {name: self._table(name) for name in TABLES}
         self._vpc_names = Names(capacity.vpcs)
         self._peering_names = Names(1 << 31)
         self._links_of = Names(1 << 31)
         self._adjacency = Names(capacity.adjacencies - 1)
         self._adjacencies = loaded.map("adjacencies").mmap()
-        self._interfaces = loaded.map("interfaces").mmap()
         self._ports = Names(capacity.ports)
         self._numbers = Numbers({}, {}, {}, {})
         self._wanted: list[bytes] = []
@@ -204,12 +182,11 @@ class PacketPath:
             self._keep(self._numbers)
             raise
         fresh = 1 - self._generation
-        self._write_vpcs(fresh, packed)
-        self._write_classes(fresh, tables, bindings, numbers, packed)
+        self._roots.write(fresh, tables, bindings, numbers, packed)
         self._control[:4] = _U32.pack(fresh)
         self._generation, self._numbers = fresh, numbers
         self._barrier.wait()
-        self._clear_classes(1 - fresh)
+        self._roots.clear(1 - fresh)
         for table in self._store.values():
             table.release()
         self._keep(numbers)
@@ -282,10 +259,8 @@ class PacketPath:
         """The tables that packets see now, in canonical form: equal tables give equal dumps. By VPC name."""
         ids = Ids(self._vpc_names.name, self._peering_names.name, self._links_of.name)
         reader = Reader(self._store, ids)
-        size, base = RECORDS["vpc"].size, self._generation * self._capacity.vpcs
         return {
-            str(name): reader.vpc(self._vpcs[(base + number) * size : (base + number + 1) * size])
-            for name, number in self._vpc_names.items()
+            str(name): reader.vpc(self._roots.vpc(self._generation, number)) for name, number in self._vpc_names.items()
         }
 
     def _table(self, name: str) -> Table:
@@ -340,53 +315,6 @@ class PacketPath:
         slot = self._ports.number(ifindex)
         self._object.map("ports").update(_U32.pack(slot), _U32.pack(ifindex))
         return slot
-
-    def _write_vpcs(self, generation: int, packed: Packed) -> None:
-        size = RECORDS["vpc"].size
-        base = generation * self._capacity.vpcs
-        self._vpcs[base * size : (base + self._capacity.vpcs) * size] = bytes(size * self._capacity.vpcs)
-        for number, record in packed.vpcs.items():
-            at = (base + number) * size
-            self._vpcs[at : at + size] = record
-
-    def _write_classes(
-        self, generation: int, tables: Tables, bindings: Bindings, numbers: Numbers, packed: Packed
-    ) -> None:
-        for name, vpc in tables.vpcs.items():
-            for attachment in vpc.attachments:
-                key, slot = attachment.key, packed.attachments[attachment.key]
-                leave = numbers.exits[key]
-                tag = key.tag
-                if leave.ifindex:
-                    self._claim(generation, leave.ifindex, tag, numbers.vpcs[name], slot, ROLES["WIRE"])
-                if leave.namespace_ifindex:
-                    self._claim(
-                        generation, leave.namespace_ifindex, (0, 0, 0), numbers.vpcs[name], slot, ROLES["NAMESPACE"]
-                    )
-        for interface, policy in tables.ports.items():
-            port = bindings.ports.get(interface)
-            if port and policy.unclaimed == "pass":
-                self._claim(generation, port.ifindex, (FLAGS["TAG_ANY"], 0, 0), 0, 0, ROLES["UNCLAIMED"])
-
-    def _claim(
-        self, generation: int, ifindex: int, tag: tuple[TagKind | int, int, int], vpc: int, attachment: int, role: int
-    ) -> None:
-        value = RECORDS["classified"].pack(vpc, attachment, role)
-        if not any(tag) and ifindex < self._capacity.interfaces:
-            at = (generation * self._capacity.interfaces + ifindex) * INTERFACE_STRIDE
-            self._interfaces[at : at + len(value)] = value
-            return
-        key = RECORDS["classify_key"].pack(ifindex, generation, *tag)
-        self._object.map("classes").update(key, value)
-        self._keys[generation].add(key)
-
-    def _clear_classes(self, generation: int) -> None:
-        classes: BpfMap = self._object.map("classes")
-        for key in self._keys[generation]:
-            classes.delete(key)
-        self._keys[generation] = set()
-        size = self._capacity.interfaces * INTERFACE_STRIDE
-        self._interfaces[generation * size : (generation + 1) * size] = bytes(size)
 
 
 def _check_layouts(loaded: BpfObject) -> None:

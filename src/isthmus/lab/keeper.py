@@ -120,14 +120,14 @@ def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]
     ports: dict[str, PortBinding] = {}
     namespaces: dict[AttachmentKey, PortBinding] = {}
     for _, link in objects.plan.links():
-        port = _attach(path, link, link.port, link.port_mac)
+        port = attach(path, link, link.port, link.port_mac)
         ports[link.attachment.interface] = port
-        namespaces[link.attachment] = _attach(path, link, link.kernel_port, link.kernel_mac)
+        namespaces[link.attachment] = attach(path, link, link.kernel_port, link.kernel_mac)
     path.apply(objects.tables, Bindings(ports, namespaces))
     return path, {link.port: ports[link.attachment.interface].hook for _, link in objects.plan.links()}
 
 
-def _attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBinding:
+def attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBinding:
     """Attach an interface at the hook that is asked for, or the next best where any will do."""
     index = socket.if_nametoindex(interface)
     hooks = _FALLBACK[link.hook]

@@ -45,13 +45,17 @@ class Stage:
         """A sentence between commands."""
         print(f"  {text}", flush=True)
 
+    def quote(self, text: str) -> None:
+        """Output, or a part of a file."""
+        print("\n".join(f"    {line}".rstrip() for line in text.rstrip().splitlines()), flush=True)
+
     def isthmus(self, *arguments: str, shown: bool = True, status: int = 0) -> str:
         """Run our own program, whose exit status must be this; its output, which is shown too."""
         print(f"  {self._bold}$ isthmus {' '.join(arguments)}{self._plain}", flush=True)
         done = _run([str(_PROGRAM), *arguments])
         text = (done.stdout if done.returncode == status else done.stdout + done.stderr).rstrip()
         if done.returncode != status or shown:
-            print("\n".join(f"    {line}".rstrip() for line in text.splitlines()), flush=True)
+            self.quote(text)
         if done.returncode != status:
             self.expect(False, f"isthmus {arguments[0]} ends with {status}, and ended with {done.returncode}")
         return text
