@@ -17,9 +17,9 @@ from tests.differential.place import bench
 HOOKS: tuple[Hook, ...] = ("xdp", "tc")
 LATER = {
     Verdict.AUDIT, Verdict.NO_FLOW, Verdict.FLOW_CONFLICT, Verdict.FLOW_TABLE_FULL, Verdict.NAT_EXHAUSTED,
-    Verdict.NAT_PROTOCOL, Verdict.PORT_DOWN, Verdict.INTERNAL, Verdict.PASSED, Verdict.UNKNOWN_TAG,
+    Verdict.NAT_PROTOCOL, Verdict.PORT_DOWN, Verdict.INTERNAL,
 }  # fmt: skip
-"""Verdicts that random untagged packets do not reach: of later versions, of tags, and of what must never be."""
+"""Verdicts that random packets do not reach: of later versions, and of what must never be."""
 
 
 @pytest.mark.timeout(120)

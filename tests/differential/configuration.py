@@ -59,10 +59,10 @@ def random_model(rng: Random) -> Model:
     vpcs = {}
     ports = [f"p{index}" for index in range(1, MAX_PORTS + 1)]
     rng.shuffle(ports)
+    gateway = Gateway("gw", tuple(Port(port, "auto", rng.choice(["drop", "pass"])) for port in ports))
     for name in names:
         offered = [item.prefix for p in peerings.values() for side in p.sides if side.vpc == name for item in side.ips]
         vpcs[name] = _vpc(rng, name, ports, offered)
-    gateway = Gateway("gw", tuple(Port(port, "auto", rng.choice(["drop", "pass"])) for port in ports[:2]))
     return Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), gateway if rng.random() < 0.5 else None)
 
 

@@ -48,7 +48,7 @@ class Packets:
         ethertype = 0x0800 if family == 4 else 0x86DD
         destination = mac
         if kind < 0.02:
-            ethertype = rng.choice([0x0806, 0x88CC, 0x0800, 0x86DD])
+            ethertype = rng.choice([0x0806, 0x88CC, 0x0800, 0x86DD, 0x8100, 0x88A8])
         elif kind < 0.04:
             destination = rng.choice([b"\xff" * 6, b"\x33\x33\0\0\0\1", b"\x02\xee\0\0\0\1"])
         frame = destination + b"\x02\xaa\0\0\0" + bytes([rng.randrange(4)]) + struct.pack("!H", ethertype) + packet

@@ -52,10 +52,13 @@ def test_arp_goes_to_the_namespace_as_it_came(destination: bytes) -> None:
 
 def test_other_ethertypes() -> None:
     assert Network().process(bytes(Ether(dst=RED_MAC, type=0x88CC) / b"lldp")).verdict == Verdict.NOT_IP
-    assert (
-        Network().process(bytes(Ether(dst=RED_MAC) / Dot1Q(vlan=5) / ip("1.1.1.1", "2.2.2.2"))).verdict
-        == Verdict.NOT_IP
-    )
+
+
+@pytest.mark.parametrize("ethertype", [0x8100, 0x88A8])
+def test_a_tagged_frame_is_of_no_untagged_attachment(ethertype: int) -> None:
+    """Else whoever sends a tag of another tenant would be read as this one."""
+    tagged = Ether(dst=RED_MAC, type=ethertype) / Dot1Q(vlan=5) / ip("10.1.1.5", "192.168.2.7") / UDP()
+    assert Network().process(bytes(tagged)).verdict == Verdict.UNKNOWN_TAG
 
 
 def test_a_unicast_mac_that_is_not_ours() -> None:

@@ -31,7 +31,7 @@ from isthmus.api import scalars
 from isthmus.api.places import Outline, Path, Place
 
 DEEPEST = 64
-MOST_NODES = 2_000_000  # in one file: 50,000 peerings
+MOST_NODES = 2_000_000  # in one file: about 35,000 peerings
 MOST_ALIASED = 100_000  # nodes that aliases repeat, in one file
 MOST_UNREADABLE = 100  # documents of one file that are reported one by one
 MOST_DIRECTIVES = 100  # libyaml compares each with all before it
@@ -72,14 +72,16 @@ class _Refused(Exception):
 
 def read_documents(text: str) -> tuple[list[Document], list[Unreadable]]:
     """All documents of one file, and what of it is unreadable. Never raises, in time linear in the text."""
+    parts = list(_parts(text))
     try:
         return list(_Builder(text).documents()), []
-    except (yaml.YAMLError, _Refused):
-        pass
+    except (yaml.YAMLError, _Refused) as error:
+        if len(parts) == 1:
+            return [], [_located(error, 0, text)]
     documents: list[Document] = []
     unreadable: list[Unreadable] = []
     nodes = 0
-    for line, part in _parts(text):
+    for line, part in parts:
         builder = _Builder(part, line, nodes)
         try:
             documents += builder.documents()
@@ -112,7 +114,9 @@ def _located(error: yaml.YAMLError | _Refused, line: int, text: str) -> Unreadab
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
         if mark is not None:
-            return Unreadable(line + mark.line + 1, mark.column + 1, said, "")
+            around = text[max(mark.index - 80, 0) : mark.index + 80]
+            hint = 'write an IPv6 address in quotes: "::1"' if "::" in around else ""
+            return Unreadable(line + mark.line + 1, mark.column + 1, said, hint)
     if isinstance(error, yaml.reader.ReaderError):
         position = _first_unprintable(text)
         before = text[:position]

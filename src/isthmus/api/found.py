@@ -73,7 +73,7 @@ class Found(Generic[Body]):
 
 def format_path(path: Path) -> str:
     """``("spec", "vpc-1", "as", 0)`` to ``spec.vpc-1.as[0]``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step[:100]}" for step in path).removeprefix(".")
 
 
 def split_path(text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +22,7 @@ from isthmus.api.sources import LARGEST, Source
 from isthmus.api.vpc import Vpc
 from isthmus.problems import Problem, Severity
 
+MOST_PROBLEMS = 100  # of one sort in one object; who mends these sees the next
 KINDS: dict[str, type[BaseModel]] = {"Peering": Peering, "VPC": Vpc, "Gateway": Gateway}
 
 
@@ -86,9 +88,16 @@ def _sort_in(objects: Objects, file: str, document: Document, data: Any, base: P
         objects.problems.append(stranger.problem(Severity.ERROR, "field-type", (), message, value=data))
         return
     kind, version = data.get("kind"), data.get("apiVersion")
-    if _is_list(kind, version) and isinstance(data.get("items"), list):
-        for index, item in enumerate(data["items"]):
+    if _is_list(kind, version):
+        items = data.get("items")
+        for index, item in enumerate(items if isinstance(items, list) else ()):
             _sort_in(objects, file, document, item, (*base, "items", index))
+        if not isinstance(items, list):
+            holder: Found[Any] = Found(str(kind), "", file, document, base)
+            message = f"expected a list, found {kind_of(items)}"
+            objects.problems.append(
+                holder.problem(Severity.ERROR, "field-type", ("items",), message, "write `items: []`")
+            )
         return
     found: Found[Any] = Found(kind if isinstance(kind, str) else "", _name_of(data), file, document, base)
     refused = _head_problems(found, kind, version)
@@ -149,14 +158,15 @@ def _head_problems(found: Found[Any], kind: object, version: object) -> list[Pro
 def _judge(objects: Objects, found: Found[Any], data: dict[str, Any]) -> None:
     """Validate one object of a known kind, and file it under its kind, whole or broken."""
     model = KINDS[found.kind]
-    problems = list(_duplicate_keys(found)) if found.document.odd else []
+    problems = list(islice(_duplicate_keys(found), MOST_PROBLEMS)) if found.document.odd else []
     if found.document.nulls:
-        problems += null_problems(found, data.get("spec"))
+        problems += islice(null_problems(found, data.get("spec")), MOST_PROBLEMS)
     try:
         body = model.__pydantic_validator__.validate_python(data)
     except ValidationError as error:
         nulls = {problem.path for problem in problems}
-        problems += [problem for problem in shape_problems(found, model, error) if problem.path not in nulls]
+        wrong = (problem for problem in shape_problems(found, model, error) if problem.path not in nulls)
+        problems += islice(wrong, MOST_PROBLEMS)
         body = None
     if body is not None:
         problems += _later_problems(found, body)
@@ -173,8 +183,10 @@ def _judge(objects: Objects, found: Found[Any], data: dict[str, Any]) -> None:
 
 def _right_sides(spec: object) -> dict[str, Side | None]:
     """The sides of a broken peering, so that what is right in shape is judged for its meaning at once."""
-    sides: dict[str, Side | None] = {}
-    for name, data in spec.items() if isinstance(spec, dict) else ():
+    if not isinstance(spec, dict):
+        return {}
+    sides: dict[str, Side | None] = dict.fromkeys(spec)
+    for name, data in spec.items() if len(spec) <= MOST_PROBLEMS else ():
         try:
             sides[name] = Side.model_validate(data)
         except ValidationError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from isthmus.api.fields import Cidr, Duration, IcmpNumbers, Label, Metric, Ports, Shape, refuse
 from isthmus.api.metadata import ApiObject
+
+
+_ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
 
 def _exactly_one(part: Shape, names: tuple[str, ...]) -> None:
@@ -23,6 +26,8 @@ def _exactly_one(part: Shape, names: tuple[str, ...]) -> None:
 class IpsItem(Shape):
     """One item of `ips`: exactly one of its keys."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
+
     cidr: Cidr | None = Field(None, description="Addresses that this side offers.")
     not_: Cidr | None = Field(None, alias="not", description="Addresses taken out of all that the list offers.")
     from_subnet: Label | None = Field(None, alias="fromVPCSubnet", description="Short for the CIDR of that VPC subnet.")
@@ -35,7 +40,9 @@ class IpsItem(Shape):
 
 
 class AsItem(Shape):
-    """One item of `as`: a CIDR, or exactly one of its keys."""
+    """One item of `as`, where it is no bare CIDR: exactly one of its keys."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
 
     cidr: Cidr | None = Field(None, description="Public addresses of this side.")
     not_: Cidr | None = Field(None, alias="not", description="Public addresses that are not used.")
@@ -107,7 +114,7 @@ class Side(Shape):
     """What one VPC offers in a peering."""
 
     ips: list[IpsItem] = Field(description="The addresses of this VPC that the peer may use.")
-    as_: list[Annotated[AsItem, BeforeValidator(_spelled_out)]] | None = Field(
+    as_: list[Annotated[AsItem, BeforeValidator(_spelled_out, json_schema_input_type=Cidr | AsItem)]] | None = Field(
         None, alias="as", description="How the peer sees these addresses. Absent: as they are."
     )
     nat_type: Literal["static", "stateful"] | None = Field(

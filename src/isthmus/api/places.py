@@ -18,6 +18,10 @@ class Place(NamedTuple):
     column: int
 
 
+Children = dict[str | int, tuple[Node | None, Node]]
+"""By key or index: the key's node (None in a list) and the value's."""
+
+
 class Duplicate(NamedTuple):
     """A key that its mapping (at ``path``) holds twice, and both places."""
 
@@ -30,7 +34,7 @@ class Duplicate(NamedTuple):
 class Outline:
     """One document's text and, once asked, its tree of YAML nodes with their marks."""
 
-    __slots__ = ("_keys", "_line", "_root", "_start", "_stop", "_text")
+    __slots__ = ("_children", "_keys", "_line", "_root", "_start", "_stop", "_text")
 
     def __init__(self, text: str, start: int, stop: int, line: int, keys: Mapping[Path, Place]) -> None:
         """The document is ``text[start:stop]``; its first line is ``line`` (from 0) of the file.
@@ -40,6 +44,7 @@ class Outline:
         """
         self._text, self._start, self._stop, self._line, self._keys = text, start, stop, line, keys
         self._root: Node | None = None
+        self._children: dict[int, Children] = {}
 
     @property
     def span(self) -> tuple[int, int]:
@@ -53,7 +58,7 @@ class Outline:
         node = self._tree()
         mark = node.start_mark
         for step in path:
-            found = _child(node, step)
+            found = self._child(node, step)
             if found is None:
                 break
             key_node, node = found
@@ -64,7 +69,7 @@ class Outline:
         """How many leading steps of the path lead to something that stands there."""
         node = self._tree()
         for count, step in enumerate(path):
-            found = _child(node, step)
+            found = self._child(node, step)
             if found is None:
                 return count
             node = found[1]
@@ -95,6 +100,12 @@ class Outline:
     def _at(self, node: Node) -> Place:
         return Place(self._line + node.start_mark.line + 1, node.start_mark.column + 1)
 
+    def _child(self, node: Node, step: str | int) -> tuple[Node | None, Node] | None:
+        children = self._children.get(id(node))
+        if children is None:
+            children = self._children[id(node)] = _children(node)
+        return children.get(step)
+
     def _tree(self) -> Node:
         if self._root is None:
             self._root = _Composer(self._text[self._start : self._stop]).get_single_node()
@@ -115,24 +126,15 @@ class _Composer(CParser):
         pass
 
 
-def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
-    """The key's node (None in a list) and the value's; None if there is no such child."""
+def _children(node: Node) -> Children:
+    """What stands in a mapping, merge keys (``<<``) followed, or in a list."""
+    found: Children = {}
     if isinstance(node, SequenceNode):
-        return (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
-    if not isinstance(node, MappingNode):
-        return None
-    last = None
-    for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value == step:
-            last = (key, value)
-    return last or _merged_child(node, step)
-
-
-def _merged_child(node: MappingNode, step: str | int) -> tuple[Node | None, Node] | None:
-    """The same from the mappings that a merge key (``<<``) names."""
-    for key, value in node.value:
-        if key.value == "<<":
-            for base in value.value if isinstance(value, SequenceNode) else [value]:
-                if isinstance(base, MappingNode) and (found := _child(base, step)) is not None:
-                    return found
-    return None
+        found |= {index: (None, child) for index, child in enumerate(node.value)}
+    elif isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == "<<":
+                for base in reversed(value.value if isinstance(value, SequenceNode) else [value]):
+                    found |= _children(base) if isinstance(base, MappingNode) else {}
+        found |= {key.value: (key, value) for key, value in node.value if isinstance(key, ScalarNode)}
+    return found

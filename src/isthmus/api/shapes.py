@@ -65,7 +65,7 @@ def _unknown(found: Found[Any], model: type[BaseModel], loc: Path) -> Problem:
     known = list(parts(here)) if here is not None else []
     meant = nearest(name, known)
     hint = f"did you mean `{meant}`?" if meant else f"known here: {', '.join(known)}"
-    message = f"unknown field `{name}`"
+    message = f"unknown field `{name[:100]}`"
     return found.problem(Severity.ERROR, "field-unknown", loc, message, hint, name, key=True)
 
 
@@ -79,8 +79,8 @@ def _type_hint(kind: str, value: Any) -> str:
         return "write the value, or leave the key away"
     if kind == "string_type":
         return f'write it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
-    if kind in ("int_type", "int_from_float") and isinstance(value, str) and value.isdecimal():
-        return f"write it without quotes: {value}"
+    if kind in ("int_type", "int_from_float"):
+        return f"write it without quotes: {value}" if isinstance(value, str) and value.isdecimal() else "write a number"
     if kind == "bool_type":
         return "write true or false"
     if kind == "list_type":

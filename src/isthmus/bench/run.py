@@ -48,7 +48,7 @@ class Effort:
     stream: int
 
 
-FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=3, stream=3)
+FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=7, stream=2)
 QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1)
 
 

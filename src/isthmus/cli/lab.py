@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -73,7 +77,10 @@ def up(
     for notice in planned.notices:
         console.print(f"note: {notice}", style="yellow")
     try:
-        made = control.up(Objects(planned, loaded.model, tables), files, lambda step: console.print(step, style="dim"))
+        with _terminable():
+            made = control.up(
+                Objects(planned, loaded.model, tables), files, lambda step: console.print(step, style="dim")
+            )
     except LabError as error:
         output.die(str(error), status=output.NO)
     if output_ is Output.JSON:
@@ -176,6 +183,16 @@ def _vpc_row(vpc: dict[str, Any]) -> tuple[str, ...]:
         " ".join(link["port"] for link in links),
         " ".join(found["address"] for found in vpc["addresses"]),
     )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM end the program as Ctrl-C does, by way of what cleans up."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _need_root() -> None:

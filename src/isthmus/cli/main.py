@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import bench, check, lab, map_, output, schema, trace
+from isthmus.cli import bench, check, lab, mapping, output, schema, trace
 
 app = typer.Typer(
     name="isthmus",
@@ -52,7 +52,7 @@ def _program(
 # In the order of `isthmus --help`, which is the order in which one meets them.
 app.command()(check.check)
 app.command()(trace.trace)
-app.command(name="map")(map_.map_)
+app.command(name="map")(mapping.mapping)
 app.add_typer(lab.app, name="lab")
 app.command()(bench.bench)
 app.command()(schema.schema)

@@ -15,9 +15,8 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 _MARGIN = "bold blue"
 _WIDEST = 120
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1, and so the reader's marks, take for one
-_SECRET = re.compile(
-    r"""(?i)(["']?[\w-]*(?:pass(?:word|wd|phrase)?|secret|token|psk|credential|key)["']?\s*:\s*)[^\s,}\]].*"""
-)
+_SECRET = re.compile(r"""(?i)((?:pass(?!wordFile)|secret|token|psk|credential|key)[\w-]*["']?\s*:\s*)\S.*""")
+_LOOK_BACK = 1000  # characters before what is shown that may hold the key of a secret
 
 
 class SourceLines:
@@ -65,18 +64,20 @@ def _excerpt(line: str, column: int, whole: bool) -> tuple[str, str, int]:
 
     ``whole``: a list's item is meant, so of ``key: value`` both.
     """
-    masked = _SECRET.sub(r"\1***", line) if "passwordFile" not in line else line
-    end = min(_end_of_value(masked, column, whole), len(masked))
-    start = max(0, min(column - 40, len(masked) - _WIDEST)) if len(masked) > _WIDEST else 0
-    stop = min(start + _WIDEST, len(masked))
-    shown = _visible(masked[start:stop]).rstrip()
-    before = ("…" if start else "") + _visible(masked[start:column])
-    under = max(cell_len(_visible(masked[column : min(end, stop)])), 1)
-    return ("…" if start else "") + shown + ("…" if stop < len(masked) else ""), " " * cell_len(before), under
+    start = max(0, min(column - 40, len(line) - _WIDEST))
+    stop = start + _WIDEST
+    back = max(0, start - _LOOK_BACK)
+    part = _SECRET.sub(_masked, line[back:stop])[start - back :]
+    here = column - start
+    shown, before = printable(part.replace("\t", " ")).rstrip(), printable(part[:here].replace("\t", " "))
+    under = max(cell_len(printable(part[here : _end_of_value(part, here, whole)])), 1)
+    left, right = "…" if start else "", "…" if stop < len(line) else ""
+    return left + shown + right, " " * (len(left) + cell_len(before)), under
 
 
-def _visible(text: str) -> str:
-    return printable(text.replace("\t", " "))
+def _masked(found: re.Match[str]) -> str:
+    """Stars for a secret, and spaces, so that what follows keeps its column."""
+    return (found[1] + "***").ljust(len(found[0]))
 
 
 def _end_of_value(line: str, column: int, whole: bool) -> int:

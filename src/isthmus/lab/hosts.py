@@ -16,7 +16,7 @@ from isthmus.compile.intervals import Interval, cut, merged
 from isthmus.model.types import Model
 from isthmus.tables.address import BITS, Family, Prefix, step
 from isthmus.tables.entries import Nat, SideKey, Tables
-from isthmus.trace.martians import MARTIANS
+from isthmus.tables.martians import MARTIANS
 
 _SITE: dict[Family, int] = {
     4: 24,

@@ -19,7 +19,7 @@ from isthmus.lab.hosts import HostAddress, host_addresses
 from isthmus.model.types import Model
 from isthmus.tables.address import FAMILIES, Family, Prefix, format_address, parse_address
 from isthmus.tables.entries import AttachmentKey, Nat, PortPolicy, Route, Tables, TagKind
-from isthmus.trace.martians import is_martian
+from isthmus.tables.martians import is_martian
 
 PORT_MTU = 1500
 """MTU of a link whose attachment asks for none, in bytes of the IP packet."""

@@ -12,6 +12,7 @@ from isthmus.problems import Problem, Severity
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import Tag
 
+_MOST_NAMES = 100  # of one peering; more than two are an error by themselves
 _MOST_GUESSES = 200  # VPCs whose nearest name is looked for; more are no slips of the keyboard
 
 
@@ -38,7 +39,7 @@ def undefined_vpcs(drafts: Sequence[Draft], domains: Domains) -> list[Problem]:
     """One warning for each VPC that peerings name and no object defines, where it is named first."""
     first: dict[str, Draft] = {}
     for draft in drafts:
-        for name in draft.names:
+        for name in draft.names[:_MOST_NAMES]:
             if name not in domains.vpcs and name not in domains.broken:
                 first.setdefault(name, draft)
     known = [*domains.vpcs, *domains.broken]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from isthmus.tables.entries import Attachment, Tables, Tag
+from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import PortInfo
-from isthmus.trace.martians import is_martian
 from isthmus.trace.wire import ETHERTYPE_ARP, Frame
 
 Claims = dict[tuple[str, Tag], Attachment]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from isthmus.tables.entries import Nat, Origin, Side
+from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import MEANING, Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.martians import is_martian
 from isthmus.trace.stages.path import find_exposure
 from isthmus.trace.words import address_text, exposed, first_few, offered_to, rule_words
 

@@ -13,7 +13,7 @@ from isthmus.trace.fragments import fragments
 from isthmus.trace.judge import judge
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.rewrite import rewrite
-from isthmus.trace.wire import ETHERNET, Frame, Parsed, parse_frame
+from isthmus.trace.wire import ETHERNET, TAGGED, Frame, Parsed, parse_frame
 
 
 class Outcome(NamedTuple):
@@ -44,6 +44,8 @@ class Twin:
         parsed = parse_frame(frame)
         if isinstance(parsed, Verdict):
             return Outcome(parsed)
+        if parsed.ethertype in TAGGED:
+            return Outcome(unclaimed(self.tables, interface))
         attachment, port = self._claims.get((interface, tag)), self.environment.ports.get(interface)
         if attachment is None or port is None:
             return Outcome(unclaimed(self.tables, interface))

@@ -14,6 +14,8 @@ from isthmus.trace.packet import ICMP_PROTO, TCP, UDP, Packet
 
 ETHERNET = 14
 ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0806, 0x0800, 0x86DD
+TAGGED = frozenset({0x8100, 0x88A8})
+"""EtherTypes of VLAN tags (IEEE 802.1Q): such a frame is of no untagged attachment."""
 FAMILY_OF: dict[int, Family] = {ETHERTYPE_IPV4: 4, ETHERTYPE_IPV6: 6}
 QUOTE = 8
 """The packet inside an ICMP error starts this many bytes behind the start of the ICMP header."""

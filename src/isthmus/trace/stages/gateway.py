@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from isthmus.tables.address import Family
 from isthmus.tables.entries import Vpc
+from isthmus.tables.martians import LINK_LOCAL_V6, MULTICAST_V6
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.martians import LINK_LOCAL_V6, MULTICAST_V6
 
 
 def gateway(judgement: Judgement) -> Verdict | None:

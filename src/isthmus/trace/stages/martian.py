@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.martians import is_martian
 
 
 def martian(judgement: Judgement) -> Verdict | None:

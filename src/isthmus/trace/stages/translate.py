@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from isthmus.tables.address import MASK128, Family, parse_address
 from isthmus.tables.entries import Attachment, Nat, NextHop, Tables
+from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.martians import is_martian
 from isthmus.trace.packet import Packet
 from isthmus.trace.stages.source import find_range
 
