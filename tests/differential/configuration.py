@@ -21,6 +21,8 @@ from isthmus.model.types import (
 from isthmus.tables.address import BITS, Family, Prefix, step
 from isthmus.tables.entries import Nat, Tag
 
+SHARED = [Prefix.parse(p) for p in ("10.9.0.0/24", "10.8.0.0/16", "2001:db8:9::/64", "2001:db8:8::/48")]
+"""Offered by many at once, so that metric and rendezvous hash decide."""
 BASES = {
     4: [
         Prefix.parse(p)
@@ -55,14 +57,15 @@ def random_model(rng: Random) -> Model:
     names = [f"v{index}" for index in range(rng.randint(2, 6))]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     chosen = rng.sample(pairs, rng.randint(1, len(pairs)))
-    peerings = {f"{a}--{b}": _peering(rng, f"{a}--{b}", a, b) for a, b in chosen}
+    metrics = rng.choice([[0], [0, 10], [0, 0, 5, 10, 2**31 - 1]])
+    peerings = {f"{a}--{b}": _peering(rng, metrics, f"{a}--{b}", a, b) for a, b in chosen}
     vpcs = {}
     ports = [f"p{index}" for index in range(1, MAX_PORTS + 1)]
     rng.shuffle(ports)
     gateway = Gateway("gw", tuple(Port(port, "auto", rng.choice(["drop", "pass"])) for port in ports))
     for name in names:
         offered = [item.prefix for p in peerings.values() for side in p.sides if side.vpc == name for item in side.ips]
-        vpcs[name] = _vpc(rng, name, ports, offered)
+        vpcs[name] = _vpc(rng, metrics, name, ports, offered)
     return Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), gateway if rng.random() < 0.5 else None)
 
 
@@ -100,21 +103,27 @@ def _families(rng: Random) -> list[Family]:
     return rng.choice([[4], [6], [4, 6]])
 
 
-def _peering(rng: Random, name: str, first: str, second: str) -> Peering:
+def _peering(rng: Random, metrics: list[int], name: str, first: str, second: str) -> Peering:
     families = _families(rng)
     kinds = [rng.choice([Nat.PLAIN, Nat.PLAIN, Nat.STATIC, Nat.STATIC, Nat.STATIC, Nat.STATEFUL]) for _ in range(2)]
     if kinds == [Nat.STATEFUL, Nat.STATEFUL]:
         kinds[0] = Nat.PLAIN
-    return Peering(name, (_side(rng, name, first, kinds[0], families), _side(rng, name, second, kinds[1], families)))
+    return Peering(
+        name,
+        (_side(rng, metrics, name, first, kinds[0], families), _side(rng, metrics, name, second, kinds[1], families)),
+    )
 
 
-def _side(rng: Random, peering: str, vpc: str, nat: Nat, families: list[Family]) -> Side:
+def _side(rng: Random, metrics: list[int], peering: str, vpc: str, nat: Nat, families: list[Family]) -> Side:
     ips: list[Prefix] = []
     shown: list[Prefix] = []
     for family in families:
         for _ in range(rng.choice([1, 1, 2])):
-            whole = _prefix(rng, family)
+            common = rng.choice([prefix for prefix in SHARED if prefix.family == family])
+            whole = common if rng.random() < 0.3 else _prefix(rng, family)
             public = _prefix(rng, family, _roomy(rng, family, whole.length), whole.length)
+            if rng.random() < 0.3:
+                whole, public = _prefix(rng, family, None, common.length), common
             taken = any(whole.overlaps(o) for o in ips) or any(public.overlaps(o) for o in shown)
             if taken and nat is not Nat.PLAIN:
                 continue
@@ -126,7 +135,7 @@ def _side(rng: Random, peering: str, vpc: str, nat: Nat, families: list[Family])
     path = f"spec.{vpc}"
     hole, shown_hole = _holes(rng, ips), _holes(rng, shown)
     rules = None if rng.random() < 0.5 else tuple(_rule(rng, f"{path}.ingress[{i}]") for i in range(rng.randint(0, 4)))
-    metric = rng.choice([0, 0, 0, 10, 2**31 - 1])
+    metric = rng.choice(metrics)
     return Side(
         peering, vpc, nat, _items(ips, f"{path}.ips"), _items(hole, f"{path}.ips.not"),
         _items(shown, f"{path}.as"), _items(shown_hole, f"{path}.as.not"), rules, metric, path,
@@ -156,7 +165,7 @@ def _rule(rng: Random, path: str) -> Rule:
     return Rule("", rng.random() < 0.8, prefixes(), prefixes(), tuple(matches), path)
 
 
-def _vpc(rng: Random, name: str, ports: list[str], offered: list[Prefix]) -> Vpc:
+def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: list[Prefix]) -> Vpc:
     count = rng.choice([0, 1, 1, 1, 1, 2])
     attachments = tuple(_attachment(rng, ports.pop()) for _ in range(min(count, len(ports))))
     if not attachments:
@@ -169,18 +178,20 @@ def _vpc(rng: Random, name: str, ports: list[str], offered: list[Prefix]) -> Vpc
         if defined and rng.random() < 0.15:
             subnets.append(Subnet(f"s{index}", _prefix(rng, prefix.family, prefix), at, f"spec.subnets.s{index}"))
         if rng.random() < 0.9:
-            routes.append(_route(rng, prefix, at, index))
+            routes.append(_route(rng, metrics, prefix, at, index))
             while rng.random() < 0.4:
                 at = rng.randrange(len(attachments))
                 routes.append(
-                    _route(rng, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index)
+                    _route(
+                        rng, metrics, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index
+                    )
                 )
     return Vpc(name, defined, rng.random() < 0.2, tuple(subnets), attachments, tuple(routes))
 
 
-def _route(rng: Random, prefix: Prefix, attachment: int, index: int) -> StaticRoute:
+def _route(rng: Random, metrics: list[int], prefix: Prefix, attachment: int, index: int) -> StaticRoute:
     via = None if rng.random() < 0.5 else prefix.first + step(prefix.family) * rng.randint(0, 3)
-    return StaticRoute(prefix, via, attachment, rng.choice([0, 0, 0, 5, 10, 2**31 - 1]), f"spec.routes[{index}]")
+    return StaticRoute(prefix, via, attachment, rng.choice(metrics), f"spec.routes[{index}]")
 
 
 def _attachment(rng: Random, port: str) -> Attachment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import core_schema
 
 from isthmus.api.names import API_VERSION
 from isthmus.api.objects import KINDS
@@ -23,6 +23,13 @@ class _AsWritten(GenerateJsonSchema):
         shown = super().default_schema(schema)
         if shown.get("default", ...) is None:
             del shown["default"]
+        return shown
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        shown = super().dict_schema(schema)
+        if "patternProperties" in shown:
+            shown.pop("propertyNames", None)
+            shown["additionalProperties"] = False
         return shown
 
     def field_title_should_be_set(self, schema: Any) -> bool:

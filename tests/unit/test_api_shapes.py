@@ -1,0 +1,294 @@
+"""Whatever stands in an object, it ends as a problem at its place, and never as a traceback."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.api.names import API_VERSION
+from isthmus.api.objects import MOST_PROBLEMS, read_objects
+from isthmus.api.sources import Source
+from isthmus.model.build import build
+from isthmus.problems import Problem
+
+
+def problems_of(*objects: Any) -> list[Problem]:
+    text = "\n---\n".join(one if isinstance(one, str) else json.dumps(one) for one in objects)
+    read, _ = read_objects([Source("in.yaml", text.encode(), True)])
+    return [problem for problem in build(read)[1] if problem.code != "vpc-undefined"]
+
+
+def peering(**side: Any) -> dict[str, Any]:
+    """A right peering of vpc a, with these fields changed (None: taken away), and vpc b."""
+    here = {"ips": [{"cidr": "10.1.0.0/24"}]} | side
+    spec = {
+        "a": {key: value for key, value in here.items() if value is not None},
+        "b": {"ips": [{"cidr": "10.2.0.0/24"}]},
+    }
+    return {"apiVersion": API_VERSION, "kind": "Peering", "metadata": {"name": "web"}, "spec": spec}
+
+
+def vpc(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": "VPC", "metadata": {"name": "a"}, "spec": spec}
+
+
+def gateway(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": "Gateway", "metadata": {"name": "n"}, "spec": spec}
+
+
+def test_a_right_object_has_no_problem() -> None:
+    assert problems_of(peering()) == []
+    assert problems_of(vpc(subnets={"web": {"cidr": "10.1.0.0/24"}}, attachments=[{"interface": "eth1"}])) == []
+    assert (
+        problems_of(gateway(asn=65000, routerID="10.0.0.1", ports={"eth1": {"hook": "xdp", "unclaimed": "pass"}})) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "code", "path", "hint"),
+    [
+        ({"natTyp": "static"}, "field-unknown", "spec.a.natTyp", "did you mean `natType`?"),
+        ({"zzz": 1}, "field-unknown", "spec.a.zzz", "known here: ips, as, natType, nat, ingress, metric, audit"),
+        ({"ips": None}, "field-missing", "spec.a.ips", "write `ips:` here"),
+        ({"ips": "10.0.0.0/8"}, "field-type", "spec.a.ips", "write a list: [10.0.0.0/8]"),
+        ({"ips": [{"cidr": 10}]}, "field-type", "spec.a.ips[0].cidr", "write it like 10.1.0.0/16"),
+        ({"ips": ["10.0.0.0/8"]}, "field-type", "spec.a.ips[0]", "write `key: value` lines below it, or {} for none"),
+        ({"ips": [{}]}, "field-missing", "spec.a.ips[0]", "write `- cidr: 10.1.0.0/16`"),
+        (
+            {"ips": [{"cidr": "10.0.0.0/8", "not": "10.1.0.0/16"}]},
+            "field-value",
+            "spec.a.ips[0]",
+            "begin each of them with its own `- `",
+        ),
+        ({"as": ["10.0.0.0/255.0.0.0"]}, "cidr-invalid", "spec.a.as[0]", "write the length of the mask: 10.0.0.0/8"),
+        (
+            {"as": [{"cidr": "10.1.1.7/24"}]},
+            "cidr-host-bits",
+            "spec.a.as[0].cidr",
+            "write 10.1.1.0/24 for the whole network, or 10.1.1.7/32 for the one address",
+        ),
+        ({"natType": "dynamic"}, "field-value", "spec.a.natType", "write 'static' or 'stateful'"),
+        ({"metric": -1}, "field-value", "spec.a.metric", "write at least 0"),
+        ({"metric": 2**31}, "field-value", "spec.a.metric", "write at most 2147483647"),
+        ({"metric": True}, "field-type", "spec.a.metric", "write a number"),
+        ({"metric": "5"}, "field-type", "spec.a.metric", "write it without quotes: 5"),
+        ({"metric": 1.5}, "field-type", "spec.a.metric", "write a number"),
+        ({"ingress": {}}, "field-type", "spec.a.ingress", "begin each item with `- `"),
+        ({"ingress": [{}]}, "field-missing", "spec.a.ingress[0].allow", "write `allow:` here"),
+        (
+            {"ingress": [{"allow": {"stateless": "yes"}}]},
+            "field-type",
+            "spec.a.ingress[0].allow.stateless",
+            "write true or false",
+        ),
+        (
+            {"ingress": [{"allow": {"src": "10.0.0.0/8"}}]},
+            "field-type",
+            "spec.a.ingress[0].allow.src",
+            "write a list: [10.0.0.0/8]",
+        ),
+        (
+            {"ingress": [{"allow": {"tcp": {"dstPort": "443-80"}}}]},
+            "field-value",
+            "spec.a.ingress[0].allow.tcp.dstPort",
+            'write "80-443"',
+        ),
+        (
+            {"ingress": [{"allow": {"icmp": {"type": 256}}}]},
+            "field-value",
+            "spec.a.ingress[0].allow.icmp.type",
+            "write it like 8",
+        ),
+        (
+            {"as": ["10.9.0.0/24"], "natType": "stateful", "nat": {"timeouts": {"udp": 300}}},
+            "field-type",
+            "spec.a.nat.timeouts.udp",
+            "write it like 300s",
+        ),
+    ],
+)
+def test_a_wrong_field_is_told_with_what_to_write(side: dict[str, Any], code: str, path: str, hint: str) -> None:
+    found = [(problem.code, problem.path, problem.hint) for problem in problems_of(peering(**side))]
+    assert (code, path, hint) in found
+    assert len([one for one in found if one[0] != "field-unsupported"]) == 1
+
+
+def test_a_key_without_a_value_is_never_guessed() -> None:
+    text = json.dumps(peering()).replace('"cidr": "10.1.0.0/24"}]', '"cidr": "10.1.0.0/24"}], "ingress": null')
+    (problem,) = problems_of(text)
+    assert (problem.code, problem.path) == ("field-type", "spec.a.ingress")
+    assert "`ingress: []`" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("written", "ranges"),
+    [
+        (443, ((443, 443),)),
+        ("443", ((443, 443),)),
+        ("80-90", ((80, 90),)),
+        ([22, "80-90", "443"], ((22, 22), (80, 90), (443, 443))),
+        (0, ((0, 0),)),
+        (65535, ((65535, 65535),)),
+    ],
+)
+def test_ports_are_numbers_ranges_and_lists(written: object, ranges: object) -> None:
+    text = json.dumps(peering(ingress=[{"allow": {"tcp": {"dstPort": written}}}]))
+    objects, _ = read_objects([Source("in.yaml", text.encode(), True)])
+    rules = build(objects)[0].peerings["web"].sides[0].ingress
+    assert rules is not None
+    assert rules[0].matches[0].dport == ranges
+    assert rules[0].matches[0].sport == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ({"attachments": [{"interface": "a/b"}]}, "field-value", "spec.attachments[0].interface"),
+        ({"attachments": [{"interface": "much-too-long-name"}]}, "field-value", "spec.attachments[0].interface"),
+        ({"attachments": [{"interface": "e", "vlan": 4095}]}, "field-value", "spec.attachments[0].vlan"),
+        ({"attachments": [{"interface": "e", "vlan": 1, "mpls": {"label": 16}}]}, "field-value", "spec.attachments[0]"),
+        ({"attachments": [{"interface": "e", "addresses": ["x"]}]}, "cidr-invalid", "spec.attachments[0].addresses[0]"),
+        ({"subnets": {"A_b": {"cidr": "10.0.0.0/8"}}}, "name-invalid", "spec.subnets.A_b"),
+        ({"routes": [{"to": "10.0.0.0/8", "via": "10.0.0.1/8"}]}, "field-value", "spec.routes[0].via"),
+        ({"bgp": {"neighbors": [{"address": "10.0.0.1"}]}}, "field-missing", "spec.bgp.neighbors[0].asn"),
+    ],
+)
+def test_a_wrong_vpc_is_told(spec: dict[str, Any], code: str, path: str) -> None:
+    assert (code, path) in [(problem.code, problem.path) for problem in problems_of(vpc(**spec))]
+
+
+def test_fields_of_later_versions_are_known_and_named() -> None:
+    tagged = {
+        "interface": "e",
+        "vxlan": {"vni": 5001, "remotes": [{"to": "10.9.0.0/24", "vtep": "10.0.0.1", "mac": "02:00:00:00:00:01"}]},
+    }
+    objects = (
+        vpc(attachments=[tagged | {"mss": 1400}], bgp={"asn": 1, "neighbors": []}),
+        gateway(drain=True, vtep={"address": "10.0.0.1", "interface": "eth0"}, tables={"flows": 1000}),
+        peering(**{"as": ["10.9.0.0/28"], "natType": "stateful", "nat": {"ports": "2000-3000"}, "audit": True}),
+    )
+    found = [(problem.code, problem.path) for problem in problems_of(*objects)]
+    later = [
+        "spec.attachments[0].vxlan",
+        "spec.attachments[0].mss",
+        "spec.bgp",
+        "spec.drain",
+        "spec.a.nat",
+        "spec.a.audit",
+    ]
+    assert [path for code, path in found if code == "field-unsupported"] == later
+
+
+def test_both_sides_of_a_peering_are_judged_though_one_has_another_shape() -> None:
+    broken = peering(natTyp="static")
+    broken["spec"]["b"]["ips"].append({"not": "10.2.0.0/16"})
+    assert [problem.code for problem in problems_of(broken)] == ["field-unknown", "exposure-empty"]
+
+
+def test_kubernetes_own_fields_mean_nothing() -> None:
+    one = peering()
+    one["metadata"] |= {"namespace": "n", "labels": {"a.b/c": "d"}, "uid": "u", "creationTimestamp": None}
+    assert problems_of(one | {"status": {"any": "thing"}}) == []
+
+
+def test_objects_of_other_groups_are_passed_over() -> None:
+    other = {"apiVersion": "vpc.githedgehog.com/v1beta1", "kind": "VPC", "metadata": {"name": "x"}, "spec": {"zzz": 1}}
+    assert [(problem.code, problem.object) for problem in problems_of(other)] == [("kind-foreign", "VPC/x")]
+
+
+def test_of_very_many_problems_of_one_object_the_first_are_told() -> None:
+    fields = {f"field-{number}": 1 for number in range(5_000)}
+    assert len(problems_of(peering(**fields))) == MOST_PROBLEMS
+
+
+def test_secrets_are_not_shown() -> None:
+    neighbor = {"address": "10.0.0.1", "asn": 1, "password": "hunter2", "token": ["hunter2"]}
+    for problem in problems_of(vpc(bgp={"neighbors": [neighbor]})):
+        assert "hunter2" not in "".join(map(str, problem))
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["10.0.0.0/8", "10.1.0.0/24", "0.0.0.0/0", "::/0", "fd00::/64", "10.0.0.1", "static", "stateful", "a", "443"]
+    )
+)
+keys = st.sampled_from(
+    [
+        "ips",
+        "as",
+        "not",
+        "cidr",
+        "natType",
+        "nat",
+        "ingress",
+        "allow",
+        "tcp",
+        "dstPort",
+        "src",
+        "dst",
+        "metric",
+        "a",
+        "b",
+        "spec",
+        "subnets",
+        "attachments",
+        "routes",
+        "to",
+        "via",
+        "interface",
+        "addresses",
+        "bgp",
+        "asn",
+        "fromVPCSubnet",
+        "stateless",
+        "icmp",
+        "type",
+        "audit",
+        "ports",
+        "hook",
+        "name",
+        "vlan",
+    ]
+) | st.text(max_size=4)
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=5), max_leaves=25
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["Peering", "VPC", "Gateway"]), trees, trees)
+def test_any_spec_ends_as_problems_or_as_a_model(kind: str, spec: Any, metadata: Any) -> None:
+    head = {"apiVersion": API_VERSION, "kind": kind}
+    for problem in problems_of(as_yaml(head | {"metadata": metadata, "spec": spec})):
+        assert problem.line > 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["cidr", "not"]),
+            st.sampled_from(["10.0.0.0/8", "10.1.0.0/24", "10.1.0.0/25", "fd00::/64", "0.0.0.0/0"]),
+        ),
+        max_size=5,
+    ),
+    trees,
+)
+def test_nearly_right_sides_end_as_problems_or_as_a_model(items: list[tuple[str, str]], extra: Any) -> None:
+    side = {"ips": [dict([item]) for item in items]}
+    if isinstance(extra, dict):
+        side |= extra
+    problems_of(as_yaml(peering(**side)))
+
+
+def as_yaml(value: Any) -> str:
+    """JSON, but with YAML's words for what JSON has none for."""
+    text = json.dumps(value)
+    return text.replace("-Infinity", "-.inf").replace("Infinity", ".inf").replace("NaN", ".nan")

@@ -1,0 +1,89 @@
+"""Rules that cannot do what they seem to."""
+
+import pytest
+
+from isthmus.api.objects import read_objects
+from isthmus.api.sources import Source
+from isthmus.model.build import build
+
+HEAD = "apiVersion: gateway.githedgehog.com/v1alpha1\nkind: Peering\nmetadata: {name: web}\nspec:\n"
+
+
+def found(a: str, b: str = "ips: [{cidr: 10.2.0.0/24}]") -> list[tuple[str, str]]:
+    """Codes and paths of a peering of a (10.1.0.0/24 as 192.168.1.0/24, if its text does not say otherwise) and b."""
+    ips = "" if "ips" in a else "ips: [{cidr: 10.1.0.0/24}], as: [192.168.1.0/24], "
+    text = f"{HEAD}  a: {{{ips}{a}}}\n  b: {{{b}}}\n"
+    problems = build(read_objects([Source("in.yaml", text.encode(), True)])[0])[1]
+    return [(problem.code, problem.path) for problem in problems if problem.code != "vpc-undefined"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "dead"),
+    [
+        ("[{allow: {}}]", []),
+        ("[{allow: {src: [10.1.0.0/25]}}]", []),
+        ("[{allow: {src: [192.168.1.0/24]}}]", ["spec.a.ingress[0].allow.src"]),
+        ("[{allow: {dst: [10.3.0.0/24]}}]", ["spec.a.ingress[0].allow.dst"]),
+        ("[{allow: {src: []}}]", ["spec.a.ingress[0].allow.src"]),
+        ("[{allow: {src: ['fd00::/64']}}]", ["spec.a.ingress[0].allow.src"]),
+        ("[{allow: {}}, {allow: {tcp: {}}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {tcp: {}}}, {allow: {}}]", []),
+        ("[{allow: {tcp: {dstPort: 1-100}}}, {allow: {tcp: {dstPort: [5, 80-90]}}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {tcp: {dstPort: 1-100}}}, {allow: {tcp: {dstPort: [5, 80-101]}}}]", []),
+        ("[{allow: {tcp: {dstPort: 1-100}}}, {allow: {tcp: {dstPort: 5, srcPort: 7}}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {tcp: {dstPort: 1-100}}}, {allow: {tcp: {dstPort: 5}, udp: {dstPort: 5}}}]", []),
+        ("[{allow: {tcp: {}, udp: {}}}, {allow: {tcp: {dstPort: 5}, udp: {dstPort: 5}}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {src: [10.0.0.0/8]}}, {allow: {}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {src: [10.1.0.0/25]}}, {allow: {}}]", []),
+        ("[{allow: {dst: [10.2.0.0/25]}}, {allow: {dst: [10.2.0.0/26], stateless: true}}]", ["spec.a.ingress[1]"]),
+        ("[{allow: {icmp: {type: 8}}}, {allow: {icmp: {type: 8, code: 0}}}]", ["spec.a.ingress[1]"]),
+    ],
+)
+def test_dead_rules(rules: str, dead: list[str]) -> None:
+    assert found(f"ingress: {rules}") == [("rule-dead", path) for path in dead]
+
+
+def test_rules_toward_a_stateful_side_are_never_asked() -> None:
+    pool = "ips: [{cidr: 10.2.0.0/24}], as: [203.0.113.1/32], natType: stateful"
+    assert found("ingress: [{allow: {}}]", pool) == [("rule-dead", "spec.a.ingress[0]")]
+    assert found("ingress: []", pool) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "back", "reported"),
+    [
+        ("stateless: true, tcp: {dstPort: 443}", "stateless: true, tcp: {srcPort: 443}", False),
+        ("stateless: true, tcp: {dstPort: 443}", "stateless: true, tcp: {srcPort: 80-442}", True),
+        ("stateless: true, tcp: {dstPort: 443}", "stateless: true, tcp: {}", False),
+        ("stateless: true, tcp: {dstPort: 443}", "stateless: true", False),
+        ("stateless: true, tcp: {dstPort: 443}", "stateless: false", True),
+        ("stateless: true, tcp: {dstPort: 443}", "tcp: {srcPort: 443}", True),
+        ("stateless: true, udp: {dstPort: 53}", "udp: {srcPort: 53}", False),
+        ("stateless: true, udp: {dstPort: 53}", "stateless: true, tcp: {srcPort: 53}", True),
+        ("stateless: false, tcp: {dstPort: 443}", "stateless: true, udp: {}", False),
+        ("stateless: true, icmp: {type: 8}", "stateless: true, icmp: {type: 0}", False),
+        ("stateless: true, icmp: {type: 8}", "stateless: true, icmp: {type: 8}", True),
+        ("stateless: true, icmp: {type: 3}", "stateless: true, udp: {}", False),
+        ("stateless: true", "udp: {}", False),
+        ("stateless: true, src: [10.1.0.0/25]", "stateless: true, dst: [192.168.1.0/25]", False),
+        ("stateless: true, src: [10.1.0.0/25]", "stateless: true, dst: [192.168.1.128/25]", True),
+        ("stateless: true, dst: [10.2.0.0/25]", "stateless: true, src: [10.2.0.64/26]", False),
+        ("stateless: true, dst: [10.2.0.0/25]", "stateless: true, src: [10.2.0.128/25]", True),
+    ],
+)
+def test_stateless_rules_need_a_way_back(rule: str, back: str, reported: bool) -> None:
+    b = f"ips: [{{cidr: 10.2.0.0/24}}], ingress: [{{allow: {{{back}}}}}]"
+    assert (("stateless-no-reply", "spec.a.ingress[0]") in found(f"ingress: [{{allow: {{{rule}}}}}]", b)) == reported
+
+
+def test_replies_pass_where_the_other_side_has_no_rules_and_never_where_it_allows_nothing() -> None:
+    rule = "ingress: [{allow: {stateless: true}}]"
+    assert found(rule) == []
+    assert found(rule, "ips: [{cidr: 10.2.0.0/24}], ingress: []") == [("stateless-no-reply", "spec.a.ingress[0]")]
+
+
+def test_very_many_rules_take_no_quadratic_time() -> None:
+    rules = ", ".join(
+        f"{{allow: {{src: [10.1.0.{number % 256}/32], tcp: {{dstPort: {number}}}}}}}" for number in range(5_000)
+    )
+    assert found(f"ingress: [{rules}]") == []
