@@ -166,7 +166,7 @@ def _rule(rng: Random, path: str) -> Rule:
 
 
 def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: list[Prefix]) -> Vpc:
-    count = rng.choice([0, 1, 1, 1, 1, 2])
+    count = rng.choice([0, 1, 1, 1, 1, 1, 1, 2])
     attachments = tuple(_attachment(rng, ports.pop()) for _ in range(min(count, len(ports))))
     if not attachments:
         return Vpc(name, True, False, (), (), ())

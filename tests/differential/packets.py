@@ -37,6 +37,10 @@ class Packets:
         self.dst = {f: [(e.first, e.last) for e in found] for f, found in offered.items()}
         sides = [side for key, side in tables.sides.items() if key.vpc == vpc.name]
         self.src = {f: [(r.first, r.last) for s in sides for r in s.private.get(f, ())] for f in (4, 6)}
+        self.offered_to = {
+            f: {(e.first, e.last): tables.sides[e.candidates[0].here] for e in found if e.candidates[0].here}
+            for f, found in offered.items()
+        }
         self.own = {f: [(a, a) for at in vpc.attachments for k, a, _ in at.addresses if k == f] for f in (4, 6)}
 
     def frame(self, mac: bytes) -> bytes:
@@ -77,25 +81,34 @@ class Packets:
         offset = rng.choice([near, near, near, 0, count - 1, rng.randrange(count), -1 if rng.random() < 0.1 else near])
         return (first + offset * unit) & ((1 << 128) - 1)
 
-    def _source(self, family: Family) -> int:
-        return self._address(family, self.src[family] if self.rng.random() < 0.99 else self.own[family])
-
-    def _destination(self, family: Family) -> int:
-        return self._address(family, self.dst[family] if self.rng.random() < 0.99 else self.own[family])
+    def _ends(self, family: Family) -> tuple[int, int]:
+        """Source and destination: mostly such that the side that is asked offers the source."""
+        rng = self.rng
+        if rng.random() < 0.02:
+            return self._address(family, self.own[family]), self._address(family, self.own[family])
+        spans = self.dst[family]
+        if not spans:
+            return self._address(family, self.src[family]), self._address(family, spans)
+        span = rng.choice(spans)
+        side = self.offered_to[family].get(span)
+        ranges = [(r.first, r.last) for r in side.private.get(family, ())] if side else []
+        sources = ranges if rng.random() < 0.9 else self.src[family]
+        return self._address(family, sources), self._address(family, [span])
 
     def _packet(self, family: Family) -> bytes:
         if self.rng.random() < 0.25:
             return self._error(family)
-        return self._plain(family, self._source(family), self._destination(family))
+        return self._plain(family, *self._ends(family))
 
     def _error(self, family: Family) -> bytes:
         """An ICMP error about a packet that may have come from there."""
         rng = self.rng
-        dst, host = self._destination(family), self._source(family)
-        inner = self._plain(family, dst if rng.random() < 0.95 else self._destination(family), host, quoted=True)
+        host, dst = self._ends(family)
+        router = host if rng.random() < 0.3 else self._ends(family)[0]
+        inner = self._plain(family, dst if rng.random() < 0.95 else self._ends(family)[1], host, quoted=True)
         inner = inner[: rng.choice([len(inner), 28, 48, 56, rng.randint(0, len(inner))])]
         body = struct.pack("!BBHI", rng.choice(ERRORS[family]), rng.randrange(3), 0, rng.randrange(2000)) + inner
-        return self._ip(family, self._source(family), dst, 1 if family == 4 else 58, body, 2)
+        return self._ip(family, router, dst, 1 if family == 4 else 58, body, 2)
 
     def _plain(self, family: Family, src: int, dst: int, quoted: bool = False) -> bytes:
         rng = self.rng

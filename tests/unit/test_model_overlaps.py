@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_crowd_is_one_problem() -> None:
 def test_thousands_of_peers_take_no_quadratic_time(shape: str) -> None:
     count = 20_000
     unit = 1 << 96
-    spans = {
+    spans: dict[str, Callable[[int], tuple[int, int]]] = {
         "same": lambda number: (0, unit * count),
         "nested": lambda number: (unit * number, unit * (2 * count - number)),
         "staircase": lambda number: (unit * number, unit * (number + count)),

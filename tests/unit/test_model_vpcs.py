@@ -44,7 +44,10 @@ def test_the_only_attachment_has_every_subnet() -> None:
 
 
 def test_routes_find_their_attachments() -> None:
-    routes = "routes: [{to: 10.9.0.0/16, via: 10.1.1.9}, {to: 10.8.0.0/16, via: 10.1.2.9, metric: 5}, {to: 10.7.0.0/16, attachment: eth2}, {to: 10.6.0.0/16, attachment: 0}]"
+    routes = (
+        "routes: [{to: 10.9.0.0/16, via: 10.1.1.9}, {to: 10.8.0.0/16, via: 10.1.2.9, metric: 5}, "
+        "{to: 10.7.0.0/16, attachment: eth2}, {to: 10.6.0.0/16, attachment: 0}]"
+    )
     vpc, problems = vpc_of(f"{{{TWO}, {routes}}}")
     assert problems == []
     assert vpc is not None
@@ -84,7 +87,8 @@ def test_the_only_attachment_takes_a_router_that_no_link_covers() -> None:
 
 def test_tags_and_bgp_are_in_the_model_though_nothing_carries_them_yet() -> None:
     vpc, problems = vpc_of(
-        "{attachments: [{interface: e, vlan: 7}, {interface: e, qinq: {outer: 7, inner: 8}}, {interface: e}], bgp: {asn: 1}}"
+        "{attachments: [{interface: e, vlan: 7}, {interface: e, qinq: {outer: 7, inner: 8}}, {interface: e}], "
+        "bgp: {asn: 1}}"
     )
     assert {code for code, _ in problems} == {"field-unsupported"}
     assert vpc is not None
@@ -129,8 +133,9 @@ def test_an_undefined_vpc_is_inferred_from_all_its_right_peerings() -> None:
 def test_sides_are_resolved_in_the_order_they_are_written() -> None:
     vpc = "VPC", "a", "{attachments: [{interface: eth1}], subnets: {web: {cidr: 10.1.0.0/24}}}"
     spec = (
-        "{z: {ips: [{cidr: 10.5.0.0/24}], metric: 7}, a: {ips: [{fromVPCSubnet: web}, {not: 10.1.0.7}], as: [{cidr: 10.9.0.0/24}, "
-        "{not: 10.9.0.8}], ingress: [{allow: {name: web, dst: [10.5.0.0/25], tcp: {dstPort: 443}, icmp: {type: 8, code: 0}}}]}}"
+        "{z: {ips: [{cidr: 10.5.0.0/24}], metric: 7}, a: {ips: [{fromVPCSubnet: web}, {not: 10.1.0.7}], "
+        "as: [{cidr: 10.9.0.0/24}, {not: 10.9.0.8}], "
+        "ingress: [{allow: {name: web, dst: [10.5.0.0/25], tcp: {dstPort: 443}, icmp: {type: 8, code: 0}}}]}}"
     )
     model, _ = built(vpc, ("Peering", "p", spec))
     first, second = model.peerings["p"].sides

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from isthmus.api.fields import Cidr, Duration, IcmpNumbers, Label, Metric, Ports, Shape, refuse
 from isthmus.api.metadata import ApiObject
 
-
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
 

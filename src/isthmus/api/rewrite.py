@@ -22,7 +22,7 @@ from isthmus.api.documents import read_documents
 from isthmus.api.places import Outline, Path
 
 _HEAD = re.compile(r"\A(?:%[^\n]*\n)*---[ \t]*(?:#[^\n]*)?\n")
-_TAIL = re.compile(r"^\.\.\.(?=\s|$)", re.MULTILINE)
+_TAIL = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*(?:^\.\.\.(?=\s|\Z)[\s\S]*)?\Z", re.MULTILINE)
 
 
 class NotRewritable(Exception):
@@ -49,7 +49,9 @@ def move_as(text: str, edits: Iterable[Edit]) -> str:
 
 
 def _rewritten(text: str, edits: list[Edit]) -> str:
-    """One document with its edits done."""
+    """One document with its edits done; comments before and after it are not touched."""
+    if "\r\n" in text:
+        return _rewritten(text.replace("\r\n", "\n"), edits).replace("\n", "\r\n")
     head = found.group() if (found := _HEAD.match(text)) else ""
     tail_at = found.start() if (found := _TAIL.search(text, len(head))) else len(text)
     body = text[len(head) : tail_at]
@@ -66,8 +68,6 @@ def _rewritten(text: str, edits: list[Edit]) -> str:
     written = out.getvalue()
     if not body.endswith("\n"):
         written = written.removesuffix("\n")
-    if "\r\n" in text:
-        written = written.replace("\n", "\r\n")
     result = head + written + text[tail_at:]
     _verify(text, result, edits)
     return result
@@ -96,6 +96,7 @@ def _yaml_like(text: str) -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1 << 16
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     indented = re.search(
         r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n(?:\s*(?:#[^\n]*)?\n)*( *)-(?= )", text, re.MULTILINE
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
@@ -42,4 +44,6 @@ def json_schema() -> dict[str, Any]:
     models = [(model, "validation") for model in KINDS.values()]
     references, definitions = models_json_schema(models, schema_generator=_AsWritten)  # type: ignore[arg-type]
     kinds = [references[model, "validation"] for model in KINDS.values()]
-    return {"$schema": _DIALECT, "title": f"Objects of {API_VERSION}", "oneOf": kinds, **definitions}
+    used = set(re.findall(r"#/\$defs/(\w+)", json.dumps([kinds, definitions])))
+    parts = {name: part for name, part in definitions["$defs"].items() if name in used}
+    return {"$schema": _DIALECT, "title": f"Objects of {API_VERSION}", "oneOf": kinds, "$defs": parts}

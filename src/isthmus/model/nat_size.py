@@ -86,7 +86,7 @@ def _hint(short: DraftSide, other: DraftSide, family: Family) -> str:
 
 
 def _stateful(vpc: str, ips: Iterable[Item], listed: str) -> str:
-    inside = ", ".join(f"cidr: {item.prefix}" for item in ips)
+    inside = ", ".join(f"{{cidr: {item.prefix}}}" for item in ips)
     return f"  {vpc}:\n    ips: [{inside}]\n    as: [{listed}]\n    natType: stateful"
 
 

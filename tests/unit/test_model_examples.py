@@ -1,0 +1,100 @@
+"""The examples mean what they say."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from isthmus.api.documents import read_documents
+from isthmus.api.schema import json_schema
+from isthmus.cli.objects import load
+from isthmus.problems import Severity
+from isthmus.tables.entries import Nat
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
+MISTAKES = {"3-internet-ambiguous.yaml": ["nat-size"]}
+HINTS = {
+    "ecmp.yaml": {"route-ambiguous", "return-ambiguous"},
+    "metric.yaml": {"route-ambiguous", "return-ambiguous"},
+    "4-two-externals-by-metric.yaml": {"route-ambiguous"},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_has_the_problems_that_it_is_about_and_no_others(name: str) -> None:
+    problems = load([str(EXAMPLES / name)]).problems
+    assert [problem.code for problem in problems if problem.severity is Severity.ERROR] == MISTAKES.get(name, [])
+    others = {problem.code for problem in problems if problem.severity is not Severity.ERROR}
+    assert others - {"vpc-undefined"} == HINTS.get(name, set())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_valid_by_the_schema(name: str) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for document in yaml.safe_load_all((EXAMPLES / name).read_text()):
+        validator.validate(document)
+
+
+BASE = {"apiVersion": "gateway.githedgehog.com/v1alpha1", "kind": "Peering", "metadata": {"name": "web"}}
+SIDE: dict[str, Any] = {"ips": [{"cidr": "10.1.0.0/24"}]}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"a": SIDE},
+        {"a": SIDE, "B_": SIDE},
+        {"a": SIDE, "b": {}},
+        {"a": SIDE, "b": SIDE | {"natTyp": "static"}},
+        {"a": SIDE, "b": SIDE | {"ingress": None}},
+        {"a": SIDE, "b": {"ips": [{"cidr": "10.1.0.0/24", "not": "10.1.0.1"}]}},
+        {"a": SIDE, "b": SIDE | {"metric": "5"}},
+        {"a": SIDE, "b": SIDE | {"ingress": [{"allow": {"tcp": {"dstPort": 70000}}}]}},
+    ],
+)
+def test_the_schema_refuses_what_the_reader_refuses(spec: object) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert validator.is_valid(BASE | {"spec": {"a": SIDE, "b": SIDE}})
+    assert not validator.is_valid(BASE | {"spec": spec})
+
+
+def test_the_schema_describes_every_field() -> None:
+    for name, definition in json_schema()["$defs"].items():
+        assert definition["description"]
+        if name not in ("Metadata", "Peering", "Vpc", "Gateway"):
+            for field, part in definition["properties"].items():
+                assert part.get("description"), f"{name}.{field}"
+
+
+def sides(name: str, peering: str) -> dict[str, Any]:
+    return {side.vpc: side for side in load([str(EXAMPLES / name)]).model.peerings[peering].sides}
+
+
+def test_static_nat() -> None:
+    both = sides("1-static-nat.yaml", "vpc-1--vpc-2")
+    assert [str(item.prefix) for item in both["vpc1"].as_] == ["192.168.1.0/24"]
+    assert both["vpc1"].nat is Nat.STATIC
+    assert both["vpc1"].ingress[0].stateless
+    assert both["vpc1"].ingress[0].matches == (("tcp", (), ((443, 443),)),)
+    assert both["vpc2"].nat is Nat.PLAIN
+    assert both["vpc2"].ingress[0].matches == (("tcp", ((443, 443),), ()),)
+
+
+def test_two_externals() -> None:
+    loaded = load([str(EXAMPLES / "4-two-externals-by-metric.yaml")])
+    (overlap,) = (problem for problem in loaded.problems if problem.code == "route-ambiguous")
+    assert overlap.severity is Severity.INFO
+    assert overlap.value == "0.0.0.0/0 except 1.2.3.0/30, 3.2.1.0/30, 10.0.0.0/8, 192.168.0.0/16"
+    assert overlap.hint == "vpc-e1 is taken: its metric is lower (0, not 10)"
+    assert sides("4-two-externals-by-metric.yaml", "vpc-1--vpc-e2")["vpc-1"].nat is Nat.STATEFUL
+
+
+def test_the_fixed_example_is_what_fix_writes() -> None:
+    fixed = read_documents((EXAMPLES / "3-internet-fixed.yaml").read_text())[0][0].data
+    both = sides("3-internet-fixed.yaml", "vpc-1--vpc-e1")
+    assert both["vpc-1"].nat is Nat.STATEFUL
+    assert fixed["spec"]["vpc-1"]["as"] == ["192.168.1.0/30"]
+    assert "as" not in fixed["spec"]["vpc-e1"]
