@@ -42,7 +42,7 @@ class Bench:
         ports = {
             f"p{i}": PortInfo(bytes([2, 0, 0, 0, 0, i]), rng.choice([1280, 1500, 1500, 9000]))
             for i in range(1, MAX_PORTS + 1)
-            if rng.random() < 0.95
+            if rng.random() < 0.88
         }
         self._apply(tables, ports)
         self._learn(rng, tables)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.api.found import shown_value
 from isthmus.api.names import API_VERSION
 from isthmus.api.objects import MOST_PROBLEMS, read_objects
 from isthmus.api.sources import Source
@@ -207,6 +208,8 @@ def test_secrets_are_not_shown() -> None:
     neighbor = {"address": "10.0.0.1", "asn": 1, "password": "hunter2", "token": ["hunter2"]}
     for problem in problems_of(vpc(bgp={"neighbors": [neighbor]})):
         assert "hunter2" not in "".join(map(str, problem))
+    assert shown_value("hunter2", ("spec", "sharedSecret")) == "***"
+    assert shown_value("/etc/bgp", ("spec", "passwordFile")) == "/etc/bgp"
 
 
 scalars = (

@@ -116,8 +116,9 @@ def test_exit_statuses(tmp_path: Path) -> None:
 
 def test_a_directory_is_read_in_the_order_of_path_bytes(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
+    (tmp_path / ".git").mkdir()
     same = (EXAMPLES / "plain-open.yaml").read_text()
-    for name in ("b/z.yml", "B.yaml", "a.json", ".hidden.yaml", "note.txt"):
+    for name in ("b/z.yml", "B.yaml", "a.json", ".hidden.yaml", ".git/in.yaml", "note.txt"):
         written(tmp_path, same, name)
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     answer = json.loads(run("check", tmp_path, "-o", "json").stdout)
@@ -129,6 +130,7 @@ def test_a_directory_is_read_in_the_order_of_path_bytes(tmp_path: Path) -> None:
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     path = written(tmp_path, (EXAMPLES / "plain-open.yaml").read_text())
+    (tmp_path / "again.yaml").symlink_to(path)
     assert run("check", tmp_path, path, path).exit_code == 0
 
 
@@ -255,6 +257,8 @@ HEAD = "apiVersion: gateway.githedgehog.com/v1alpha1\nkind: Peering\nmetadata: {
         "  a: {ips: [{cidr: 10.1.0.0/24}], as: [192.0.2.0/30]}\n  b: {ips: [{cidr: 10.2.0.0/24}]}\n",
         f"  a: {{{SIDES}}}\n  b: {{ips: [{{cidr: 10.2.0.0/24}}], as: [192.0.3.0/24]}}\n",
         f"  a: {{{SIDES}}}\n  b: {{ips: [{{cidr: 10.2.0.0/24}}, {{cidr: 'fd00::/64'}}]}}\n",
+        "  a: {ips: [{cidr: 0.0.0.0/0}, {cidr: 'fd00::/64'}], as: [192.0.2.0/30, '2001:db8::/64']}\n"
+        "  b: {ips: [{cidr: 10.2.0.0/24}, {cidr: 'fd00:2::/64'}]}\n",
         "  a: {ips: [{cidr: 10.1.0.0/24}], as: [192.0.0.0/16]}\n  b: {ips: [{cidr: 0.0.0.0/0}]}\n",
     ],
 )

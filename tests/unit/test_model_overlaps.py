@@ -177,7 +177,7 @@ def test_a_pool_is_refused_what_another_side_shows_and_its_own_like_is_not() -> 
 
 def test_what_is_left_out_conflicts_with_nothing() -> None:
     pool = ", as: [203.0.113.0/28], natType: stateful"
-    odd = offer("b", "10.6.0.0/28", "", ", as: [203.0.112.0/28]")
+    odd = offer("b", "10.6.0.0/28", "", ", as: [203.0.112.0/28], natType: stateful")
     wide = offer("c", "203.0.112.0/23")
     found = problems_of(offer("a", "10.5.0.0/24", "", pool), wide, odd)
     assert [(problem.code, problem.object) for problem in found] == [("pool-conflict", "Peering/s--c")]

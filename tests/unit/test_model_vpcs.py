@@ -111,7 +111,7 @@ def test_an_undefined_vpc_is_inferred_from_all_its_right_peerings() -> None:
             "one",
             "{a: {ips: [{cidr: 10.1.0.0/24}, {not: 10.1.0.7}, {cidr: 'fd00::/64'}]}, b: {ips: [{cidr: 10.2.0.0/24}]}}",
         ),
-        ("Peering", "two", "{a: {ips: [{cidr: 10.1.0.0/24}, {cidr: 10.3.0.0/24}]}, c: {ips: [{cidr: 10.2.0.0/24}]}}"),
+        ("Peering", "two", "{a: {ips: [{cidr: 10.3.0.0/24}, {cidr: 10.1.0.0/24}]}, c: {ips: [{cidr: 10.2.0.0/24}]}}"),
         ("Peering", "broken", "{a: {ips: [{cidr: 10.9.0.0/24}]}}"),
     )
     assert [problem.object for problem in problems if problem.code == "vpc-undefined"] == [
@@ -126,7 +126,7 @@ def test_an_undefined_vpc_is_inferred_from_all_its_right_peerings() -> None:
     assert [(str(route.to), route.via, route.attachment, route.metric, route.path) for route in a.routes] == [
         ("10.1.0.0/24", None, 0, 0, "spec.a.ips[0]"),
         ("fd00::/64", None, 0, 0, "spec.a.ips[2]"),
-        ("10.3.0.0/24", None, 0, 0, "spec.a.ips[1]"),
+        ("10.3.0.0/24", None, 0, 0, "spec.a.ips[0]"),
     ]
 
 

@@ -49,23 +49,25 @@ def _count(items: tuple[Item, ...], family: Family) -> int:
 def movable(draft: Draft) -> Move | None:
     """The one case that has one meaning: too few addresses for a side with a default route, facing a plain side."""
     for short, other in (draft.sides, draft.sides[::-1]) if draft.sides else ():
-        found = mismatches(short)
-        if found and all(_is_internet(short, other, family, private > public) for family, private, public in found):
+        if _has_one_meaning(short, other):
             return Move(draft, short.side.vpc, other.side.vpc)
     return None
 
 
-def _is_internet(short: DraftSide, other: DraftSide, family: Family, too_few: bool) -> bool:
-    default = any(item.prefix.length == 0 and item.prefix.family == family for item in short.side.ips)
+def _has_one_meaning(short: DraftSide, other: DraftSide) -> bool:
+    """True if all of ``as`` is too few for default routes, and the other side could take it as it stands."""
+    families = {item.prefix.family for item in short.side.as_}
+    defaults = {item.prefix.family for item in short.side.ips if item.prefix.length == 0}
+    mismatched = {family for family, _, _ in mismatches(short)}
     free = other.written.as_ is None and other.written.nat_type is None and other.written.nat is None
-    same = {item.prefix.family for item in other.side.ips} == {item.prefix.family for item in short.side.as_}
-    return too_few and default and free and same and short.written.nat is None
+    same = {item.prefix.family for item in other.side.ips} == families
+    return bool(families) and families == mismatched <= defaults and free and same and short.written.nat is None
 
 
 def _hint(short: DraftSide, other: DraftSide, family: Family) -> str:
     listed = ", ".join(str(item.prefix) for item in short.side.as_)
     private, public = _count(short.side.ips, family), _count(short.side.as_, family)
-    if _is_internet(short, other, family, private > public):
+    if _has_one_meaning(short, other):
         return (
             f"`as` says how {short.side.vpc} itself is seen. If the hosts of {other.side.vpc} are to share {listed}, "
             f"it belongs to their side (`isthmus check --fix` writes this):\n"
