@@ -82,6 +82,21 @@ enum role {
 	ROLE_UNCLAIMED = 3,
 };
 
+enum dimension {
+	BY_SPORT = 0,
+	BY_DPORT = 1,
+	BY_SRC = 2,
+	BY_DST = 3,
+};
+
+enum rule_class {
+	CLASS_TCP = 0,
+	CLASS_UDP = 1,
+	CLASS_ICMP = 2,
+	CLASS_OTHER = 3,
+	CLASS_COUNT = 4,
+};
+
 enum rule_proto {
 	RULE_PROTO_ANY = 0,
 	RULE_PROTO_TCP = 6,
@@ -159,11 +174,13 @@ struct candidate {
 /* One side of a peering: source ranges by family, and rules. */
 struct side {
 	struct span ranges[2];
-	struct span rules;
+	struct span rules; /* all of them, in order */
+	__u32 index; /* of the first of its rule_index records, 0: few rules, no index */
 	__u8 nat; /* enum nat */
 	__u8 flags;
 	__u16 pad;
 	__u32 peering; /* number of the peering, for events and records */
+	__u32 pad2;
 };
 
 /* Addresses first..last, and what leads to the other space. */
@@ -184,6 +201,19 @@ struct rule {
 	__u8 proto; /* enum rule_proto */
 	__u8 flags;
 	__u16 pad;
+};
+
+/* Where the rules for one family and class of protocols are cut: by one dimension, which tells them apart best. */
+struct rule_index {
+	struct span cuts;
+	__u32 dimension; /* enum dimension */
+	__u32 pad;
+};
+
+/* From `first` on in the dimension (up to the next cut) these rules can match, in order. */
+struct cut {
+	struct addr first;
+	struct span rules;
 };
 
 /* A route of a VPC and its equal next hops. */

@@ -87,7 +87,7 @@ __noinline int judge_error(struct packet *packet)
 		struct subject subject = { packet->inner_src, packet->inner_dst, family,       inner->sport,
 					   inner->dport,      inner->proto,	 inner->flags, 0 };
 
-		verdict = judge_rules(&there->rules, &subject);
+		verdict = judge_rules(there, &subject);
 		if (verdict)
 			return verdict;
 	}

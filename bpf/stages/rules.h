@@ -96,9 +96,64 @@ static long judge_later_rule(__u64 index, struct judging *judging)
 	return judge_rule(FIRST_RULES + index, judging);
 }
 
-/* The first rule that matches decides; without one: not allowed. */
-static __always_inline int judge_rules(const struct span *rules, const struct subject *subject)
+static __always_inline __u32 rule_class(const struct subject *subject)
 {
+	if (subject->proto == IPPROTO_TCP)
+		return CLASS_TCP;
+	if (subject->proto == IPPROTO_UDP)
+		return CLASS_UDP;
+	return subject->flags & ICMP ? CLASS_ICMP : CLASS_OTHER;
+}
+
+/* Which of a side's many rules can match at all: those of the last cut that starts at or before the subject. */
+static __always_inline struct span rules_for(const struct side *side, const struct subject *subject)
+{
+	struct rule_index *index;
+	struct addr at = {};
+	struct span found = {};
+	__u32 first, count;
+
+	if (!side->index || subject->flags & LATER)
+		return side->rules;
+	index = rule_index_at(side->index + (subject->family & 1) * CLASS_COUNT + rule_class(subject));
+	if (!index)
+		return found;
+	switch (index->dimension) {
+	case BY_SPORT:
+		at.lo = subject->sport;
+		break;
+	case BY_DPORT:
+		at.lo = subject->dport;
+		break;
+	case BY_SRC:
+		at = subject->src;
+		break;
+	default:
+		at = subject->dst;
+	}
+	first = index->cuts.first;
+	count = index->cuts.count;
+	for (int i = 0; i < RANGE_STEPS && count; i++) {
+		__u32 half = count / 2;
+		struct cut *cut = cut_at(first + half);
+
+		if (!cut)
+			break;
+		if (at.hi < cut->first.hi || (at.hi == cut->first.hi && at.lo < cut->first.lo)) {
+			count = half;
+		} else {
+			found = cut->rules;
+			first += half + 1;
+			count -= half + 1;
+		}
+	}
+	return found;
+}
+
+/* The first rule that matches decides; without one: not allowed. */
+static __always_inline int judge_rules(const struct side *side, const struct subject *subject)
+{
+	struct span span = rules_for(side, subject), *rules = &span;
 	struct judging judging = { subject, rules->first, V_NOT_ALLOWED };
 	__u32 count = rules->count;
 
@@ -124,7 +179,7 @@ static __always_inline int judge(struct packet *packet, const struct candidate *
 			ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->proto, ip->flags, 0
 		};
 
-		verdict = judge_rules(&here->rules, &subject);
+		verdict = judge_rules(here, &subject);
 		if (verdict)
 			return verdict;
 	} else if (here->flags & SIDE_OPENS && ip->flags & STARTS) {

@@ -134,7 +134,8 @@ def _side(rng: Random, metrics: list[int], peering: str, vpc: str, nat: Nat, fam
                 shown.append(public)
     path = f"spec.{vpc}"
     hole, shown_hole = _holes(rng, ips), _holes(rng, shown)
-    rules = None if rng.random() < 0.5 else tuple(_rule(rng, f"{path}.ingress[{i}]") for i in range(rng.randint(0, 4)))
+    count = rng.randint(0, 4) if rng.random() < 0.7 else rng.randint(9, 40)
+    rules = None if rng.random() < 0.5 else tuple(_rule(rng, f"{path}.ingress[{i}]") for i in range(count))
     metric = rng.choice(metrics)
     return Side(
         peering, vpc, nat, _items(ips, f"{path}.ips"), _items(hole, f"{path}.ips.not"),

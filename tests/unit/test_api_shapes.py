@@ -182,6 +182,11 @@ def test_fields_of_later_versions_are_known_and_named() -> None:
     assert [path for code, path in found if code == "field-unsupported"] == later
 
 
+def test_settings_of_ports_belong_to_a_stateful_side() -> None:
+    found = problems_of(peering(**{"as": ["10.9.0.0/24"], "nat": {"ports": "2000-3000"}}))
+    assert ("field-value", "spec.a.nat") in [(problem.code, problem.path) for problem in found]
+
+
 def test_both_sides_of_a_peering_are_judged_though_one_has_another_shape() -> None:
     broken = peering(natTyp="static")
     broken["spec"]["b"]["ips"].append({"not": "10.2.0.0/16"})

@@ -257,8 +257,10 @@ HEAD = "apiVersion: gateway.githedgehog.com/v1alpha1\nkind: Peering\nmetadata: {
         "  a: {ips: [{cidr: 10.1.0.0/24}], as: [192.0.2.0/30]}\n  b: {ips: [{cidr: 10.2.0.0/24}]}\n",
         f"  a: {{{SIDES}}}\n  b: {{ips: [{{cidr: 10.2.0.0/24}}], as: [192.0.3.0/24]}}\n",
         f"  a: {{{SIDES}}}\n  b: {{ips: [{{cidr: 10.2.0.0/24}}, {{cidr: 'fd00::/64'}}]}}\n",
-        "  a: {ips: [{cidr: 0.0.0.0/0}, {cidr: 'fd00::/64'}], as: [192.0.2.0/30, '2001:db8::/64']}\n"
-        "  b: {ips: [{cidr: 10.2.0.0/24}, {cidr: 'fd00:2::/64'}]}\n",
+        (
+            "  a: {ips: [{cidr: 0.0.0.0/0}, {cidr: 'fd00::/64'}], as: [192.0.2.0/30, '2001:db8::/64']}\n"
+            "  b: {ips: [{cidr: 10.2.0.0/24}, {cidr: 'fd00:2::/64'}]}\n"
+        ),
         "  a: {ips: [{cidr: 10.1.0.0/24}], as: [192.0.0.0/16]}\n  b: {ips: [{cidr: 0.0.0.0/0}]}\n",
     ],
 )

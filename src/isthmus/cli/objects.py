@@ -48,7 +48,6 @@ def resolve(sources: Sequence[Source]) -> Loaded:
         objects, texts = read_objects(sources)
     with uncollected(), working("resolving the objects"):
         model, problems = build(objects)
-    gc.freeze()  # what was loaded stays: the collector need not go through it again
     return Loaded(model, problems, texts, objects)
 
 
@@ -83,6 +82,7 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # what was made stays: or the collector would go through all of it at once
         if was_on:
             gc.enable()
 

@@ -85,7 +85,7 @@ class Reader:
         v = self._record("sides", slot)
         ranges = tuple(self._ranges(*v[at : at + 2]) for at in (0, 2))
         rules = tuple(self._rule(v[4] + index) for index in range(v[5]))
-        return ranges, rules, v[6], v[7], self._ids.peering(v[9])
+        return ranges, rules, v[7], v[8], self._ids.peering(v[10])
 
     def _rule(self, slot: int) -> Value:
         v = self._record("rules", slot)

@@ -44,6 +44,8 @@ TABLES = {
     "sides": "side",
     "ranges": "range",
     "rules": "rule",
+    "rule_indexes": "rule_index",
+    "cuts": "cut",
     "routes": "route",
     "hops": "hop",
     "attachments": "attachment",
@@ -63,7 +65,9 @@ class Capacity:
     candidates: int = 131072
     sides: int = 65536
     ranges: int = 131072
-    rules: int = 65536
+    rules: int = 131072
+    rule_indexes: int = 65536
+    cuts: int = 131072
     routes: int = 131072
     hops: int = 65536
     attachments: int = 8192

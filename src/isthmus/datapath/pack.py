@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from isthmus.datapath import trie
+from isthmus.datapath import rule_index, trie
 from isthmus.datapath.store import Table
 from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import (
@@ -118,11 +118,29 @@ class Packer:
         )
 
     def _side(self, side: Side) -> int:
-        rules = self._span("rules", [self._rule(rule) for rule in side.rules or ()])
+        records = [self._rule(rule) for rule in side.rules or ()]
+        rules = self._span("rules", records)
         flags = FLAGS["SIDE_HAS_RULES"] * (side.rules is not None) | FLAGS["SIDE_OPENS"] * side.opens
         spans = [part for family in FAMILIES for part in self._ranges(side.private.get(family, ()))]
         peering = self._numbers.peerings[side.key.peering]
-        return self._put("sides", RECORDS["side"].pack(*spans, *rules, side.nat, flags, 0, peering))
+        return self._put(
+            "sides", RECORDS["side"].pack(*spans, *rules, self._index(side, records), side.nat, flags, 0, peering, 0)
+        )
+
+    def _index(self, side: Side, records: list[bytes]) -> int:
+        """The slot of the side's rule indexes, 0 where its rules are few."""
+        found = rule_index.index(side.rules or ())
+        if not found:
+            return 0
+        return self._put("rule_indexes", *(self._rule_index(each, records) for each in found))
+
+    def _rule_index(self, index: rule_index.Index, records: list[bytes]) -> bytes:
+        pack = RECORDS["cut"].pack
+        cuts = [
+            pack(*_addr(cut.first), *self._span("rules", [records[number] for number in cut.rules]))
+            for cut in index.cuts
+        ]
+        return RECORDS["rule_index"].pack(*self._span("cuts", cuts), index.dimension, 0)
 
     def _ranges(self, ranges: Iterable[Range]) -> Span:
         pack = RECORDS["range"].pack

@@ -20,6 +20,9 @@ def judge_side(draft: Draft, part: DraftSide, vpc: Vpc | None) -> None:
                 draft.error(
                     "nat-without-as", f"{side.path}.{key}", message, f"add `as:`, or take `{key}` away", key=True
                 )
+    elif written.nat is not None and side.nat is Nat.STATIC:
+        message = "`nat` says how ports are chosen, but this side is static: no port is changed"
+        draft.error("field-value", f"{side.path}.nat", message, "add `natType: stateful`, or take `nat` away", key=True)
     for item in (*side.ips, *side.as_):
         if is_martian(item.prefix):
             message = f"{item.prefix} lies wholly in address space that never crosses the gateway"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from isthmus.tables.entries import Nat, PathKind, TagKind
-from isthmus.tables.layout import FLAGS, RECORDS, ROLES, RULE_PROTOS, Field
+from isthmus.tables.layout import DIMENSIONS, FLAGS, RECORDS, ROLES, RULE_CLASSES, RULE_PROTOS, Field
 from isthmus.tables.verdicts import VERDICT_COUNT, Verdict
 
 
@@ -41,6 +41,8 @@ def header() -> str:
         _enum("path_kind", "PATH", _members(PathKind)),
         _enum("tag_kind", "TAG", _members(TagKind)),
         _enum("role", "ROLE", ROLES),
+        _enum("dimension", "BY", DIMENSIONS),
+        _enum("rule_class", "CLASS", RULE_CLASSES),
         _enum("rule_proto", "RULE_PROTO", RULE_PROTOS),
     ]
     for made in RECORDS.values():

@@ -133,11 +133,13 @@ SIDE = record(
     "side",
     "One side of a peering: source ranges by family, and rules.",
     Field("ranges", "struct span", 2),
-    Field("rules", "struct span"),
+    Field("rules", "struct span", 1, "all of them, in order"),
+    Field("index", "__u32", 1, "of the first of its rule_index records, 0: few rules, no index"),
     Field("nat", "__u8", 1, "enum nat"),
     Field("flags", "__u8"),
     Field("pad", "__u16"),
     Field("peering", "__u32", 1, "number of the peering, for events and records"),
+    Field("pad2", "__u32"),
 )
 RANGE = record(
     "range",
@@ -158,6 +160,19 @@ RULE = record(
     Field("proto", "__u8", 1, "enum rule_proto"),
     Field("flags", "__u8"),
     Field("pad", "__u16"),
+)
+RULE_INDEX = record(
+    "rule_index",
+    "Where the rules for one family and class of protocols are cut: by one dimension, which tells them apart best.",
+    Field("cuts", "struct span"),
+    Field("dimension", "__u32", 1, "enum dimension"),
+    Field("pad", "__u32"),
+)
+CUT = record(
+    "cut",
+    "From `first` on in the dimension (up to the next cut) these rules can match, in order.",
+    Field("first", "struct addr"),
+    Field("rules", "struct span"),
 )
 ROUTE = record(
     "route",
@@ -230,4 +245,8 @@ FLAGS = {
 """Names of bits and numbers that both sides use; printed into the header."""
 ROLES = {"NONE": 0, "WIRE": 1, "NAMESPACE": 2, "UNCLAIMED": 3}
 """Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know; 0: an empty slot."""
+DIMENSIONS = {"SPORT": 0, "DPORT": 1, "SRC": 2, "DST": 3}
+"""What rules are told apart by: a port (type, code), or an address."""
+RULE_CLASSES = {"TCP": 0, "UDP": 1, "ICMP": 2, "OTHER": 3, "COUNT": 4}
+"""Classes of protocols: index records of a side are at family * COUNT + class."""
 RULE_PROTOS = {"ANY": 0, "TCP": 6, "UDP": 17, "ICMP": 1}
