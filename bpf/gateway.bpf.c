@@ -31,8 +31,8 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 {
 	struct ip *ip = &packet->ip;
 	struct attachment *out;
-	struct neighbour *neighbour;
 	struct hop *hop;
+	__u64 mac;
 	bool pieces;
 
 	if (ip->ttl <= 1) {
@@ -54,10 +54,10 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 
 		return answer(ctx, hook, V_TOO_BIG, packet->peering, ip, in, &say);
 	}
-	neighbour = resolve(hop, out, packet);
-	if (!neighbour)
+	mac = resolve(hop, out, packet);
+	if (!mac)
 		return finish(hook, V_NEXT_HOP_UNRESOLVED, packet->peering);
-	if (rewrite(ctx, hook, packet, neighbour->mac, out->mac))
+	if (rewrite(ctx, hook, packet, (const __u8 *)&mac, out->mac))
 		return finish(hook, V_INTERNAL, packet->peering);
 	if (hook == TC && pieces && cut(ctx, ip, out->mtu, out->ifindex))
 		return finish(hook, V_INTERNAL, packet->peering);
@@ -101,7 +101,7 @@ static __always_inline int enter(void *ctx, const enum hook hook, struct packet 
 	void *start = packet_start(ctx, hook), *end = packet_end(ctx, hook);
 	struct ethhdr *eth = start;
 	struct ip *ip = &packet->ip;
-	bool local6, discovery;
+	bool local6, link_only;
 	struct span *own;
 	int verdict;
 
@@ -110,14 +110,14 @@ static __always_inline int enter(void *ctx, const enum hook hook, struct packet 
 	packet->seed = vpc->seed;
 	own = &vpc->own[ip->family & 1];
 	local6 = ip->family == IPV6 && is_link_local6(ip->dst);
-	discovery = ip->flags & DISCOVERY;
-	if (eth->h_dest[0] & 1 && !discovery && !is_martian(ip->family, ip->dst))
+	link_only = ip->flags & LINK_ONLY;
+	if (eth->h_dest[0] & 1 && !link_only && !is_martian(ip->family, ip->dst))
 		return finish(hook, V_NOT_OUR_MAC, 0);
 	if (find_range(own, &ip->src))
 		return finish(hook, V_GATEWAY_SPOOF, 0);
-	if (local6 || find_range(own, &ip->dst) || (discovery && ip->dst.hi >> 56 == 0xff))
+	if (local6 || find_range(own, &ip->dst) || (link_only && ip->family == IPV6 && ip->dst.hi >> 56 == 0xff))
 		return leave(hook, V_LOCAL, in->namespace_port, in->namespace_ifindex, 0);
-	if (discovery || is_martian(ip->family, ip->src) || is_martian(ip->family, ip->dst))
+	if (link_only || is_martian(ip->family, ip->src) || is_martian(ip->family, ip->dst))
 		return finish(hook, V_MARTIAN, 0);
 	packet->key.family = ip->family;
 	if (ip->flags & ICMP_ERROR) {

@@ -5,6 +5,7 @@
 #include <linux/types.h>
 
 #define VERDICT_COUNT 64
+#define MAX_HOPS 0x40u
 #define TRIE_NODE 0x80000000u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u

@@ -9,6 +9,8 @@
 
 #include "generated/tables.h"
 
+#define ASKED_SLOTS 4096 /* a power of two */
+
 #define TABLE(table, record, entries)                                 \
 	struct {                                                      \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                     \
@@ -50,6 +52,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* a freed entry is not another's while a packet reads it */
 	__type(key, struct neighbour_key);
 	__type(value, struct neighbour);
 	__uint(max_entries, 1);
@@ -75,7 +78,15 @@ struct {
 	__uint(max_entries, 1 << 16);
 } wanted SEC(".maps");
 
-/* When the next ICMP answer may leave, in ns; per CPU. */
+/* When a next hop may be asked for again, in ns, by a hash of its key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, ASKED_SLOTS);
+} asked SEC(".maps");
+
+/* When the next ICMP answer may leave, in ns; by attachment (its link number) and CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
@@ -86,5 +97,5 @@ struct {
 /* Set at load. */
 const volatile __u32 vpc_capacity = 1;	     /* slots of one generation in `vpcs` */
 const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
-const volatile __u32 icmp_rate = 100;	     /* answers a second and CPU; 0: all */
+const volatile __u32 icmp_rate = 100;	     /* answers a second for each attachment and CPU; 0: all */
 const volatile __u8 recording = 0;	     /* write every packet's end to `traces` */

@@ -27,7 +27,7 @@ enum {
 	STARTS = 8, /* begins a conversation: SYN, UDP, echo request, other protocols */
 	ICMP = 16,
 	ICMP_ERROR = 32,
-	DISCOVERY = 64, /* ICMPv6 133-137 */
+	LINK_ONLY = 64, /* ICMPv6 133-137; ICMP redirect and source quench */
 };
 
 /* What path and share look at: for an ICMP error the mirror of the packet inside. */

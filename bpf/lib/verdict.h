@@ -37,6 +37,8 @@ static __always_inline int leave(const enum hook hook, __u32 verdict, __u32 port
 {
 	int action;
 
+	if (!ifindex)
+		return finish(hook, V_NO_ATTACHMENT, peering);
 	if (hook == XDP) {
 		action = bpf_redirect_map(&ports, port, XDP_DROP);
 		if (action != XDP_REDIRECT)

@@ -15,15 +15,14 @@ struct answer {
 	__u32 word; /* the second of the ICMP header, in host order: 0 or an MTU */
 };
 
-/* GCRA: at most icmp_rate answers a second on this CPU, in bursts of ANSWER_BURST. */
-static __always_inline bool answer_allowed(void)
+/* GCRA: at most icmp_rate answers a second for this link on this CPU, in bursts of ANSWER_BURST. */
+static __always_inline bool answer_allowed(__u32 link)
 {
 	__u64 interval, now, *next;
-	__u32 zero = 0;
 
 	if (!icmp_rate)
 		return true;
-	next = bpf_map_lookup_elem(&answer_times, &zero);
+	next = bpf_map_lookup_elem(&answer_times, &link);
 	if (!next)
 		return false;
 	now = bpf_ktime_get_ns();
@@ -140,7 +139,7 @@ static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict
 	end = packet_end(ctx, hook);
 	eth = start;
 	if ((ip->flags & (ICMP_ERROR | LATER)) || start + ETH_LEN + 20 > end || eth->h_source[0] & 1 ||
-	    !answer_allowed())
+	    !answer_allowed(attachment->link))
 		return finish(hook, verdict, peering);
 	__builtin_memcpy(sender, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(gateway, attachment->mac, ETH_ALEN);

@@ -23,6 +23,7 @@ struct icmp {
 #define ICMP6_FIRST_QUERY  128
 
 #define MAX_EXTENSIONS 6
+#define MAX_OPTIONS    40     /* bytes */
 #define MAX_OFFSET     0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
 
 static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
@@ -76,8 +77,10 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 		if (ip->family == IPV4) {
 			if (type == ICMP4_ECHO_REQUEST)
 				ip->flags |= STARTS;
-			if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12)
+			if (type == 3 || type == 11 || type == 12)
 				ip->flags |= ICMP_ERROR;
+			if (type == 4 || type == 5)
+				ip->flags |= LINK_ONLY;
 			return 0;
 		}
 		ip->csum = ip->l4 + 2;
@@ -86,13 +89,52 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 		if (type < ICMP6_FIRST_QUERY)
 			ip->flags |= ICMP_ERROR;
 		if (type >= 133 && type <= 137)
-			ip->flags |= DISCOVERY;
+			ip->flags |= LINK_ONLY;
 		return 0;
 	}
 	ip->flags |= STARTS;
 	if ((ip->proto == IPPROTO_UDPLITE || ip->proto == IPPROTO_DCCP) && left >= 8)
 		ip->csum = ip->l4 + 6;
 	return 0;
+}
+
+/* Does the sender say by which routers it is to go (LSRR, SSRR)? RFC 7126: such packets are dropped. */
+static __always_inline bool source_routed(void *start, void *end, const struct ip *ip)
+{
+	__u8 *options = start + ((ip->l3 + sizeof(struct iphdr)) & 0x7fff);
+	__u32 size = ip->l4 - ip->l3 - sizeof(struct iphdr), skip = 0;
+
+	for (__u32 at = 0; at < MAX_OPTIONS; at++) {
+		__u8 *option = options + at;
+
+		if (at >= size || (void *)(option + 2) > end)
+			return false;
+		if (skip) {
+			skip--;
+			continue;
+		}
+		if (*option == 0)
+			return false;
+		if (*option == 131 || *option == 137)
+			return true;
+		if (*option != 1) {
+			if (option[1] < 2)
+				return false;
+			skip = option[1] - 1;
+		}
+	}
+	return false;
+}
+
+/* Global functions are verified once each, whatever is known at their callers. */
+__noinline int source_routed_xdp(struct xdp_md *ctx, struct ip *ip)
+{
+	return ip && source_routed(packet_start(ctx, XDP), packet_end(ctx, XDP), ip);
+}
+
+__noinline int source_routed_tc(struct __sk_buff *ctx, struct ip *ip)
+{
+	return ip && source_routed(packet_start(ctx, TC), packet_end(ctx, TC), ip);
 }
 
 static __always_inline int parse_ipv4(void *start, void *end, __u32 room, struct ip *ip, bool quoted)
@@ -166,13 +208,14 @@ static __always_inline int step_extension(void *start, void *end, struct ip *ip)
 		ip->flags |= header[2] || header[3] & 0xf8 ? FRAGMENT | LATER : FRAGMENT;
 	if (size > ip->left)
 		return V_MALFORMED;
+	if (ip->proto == IPPROTO_ROUTING && header[3])
+		return V_MALFORMED; /* segments left: its sender routes it, past what is exposed (RFC 5095) */
 	ip->proto = header[0];
 	ip->left -= size;
 	ip->l4 += size;
 	return 0;
 }
 
-/* Global functions are verified once each, whatever is known at their callers. */
 __noinline int step_extension_xdp(struct xdp_md *ctx, struct ip *ip)
 {
 	return ip ? step_extension(packet_start(ctx, XDP), packet_end(ctx, XDP), ip) : V_INTERNAL;
@@ -196,8 +239,15 @@ static __always_inline int parse_ip(void *ctx, const enum hook hook, struct ip *
 	ip->csum = 0;
 	ip->sport = 0;
 	ip->dport = 0;
-	if (ip->family == IPV4)
-		return parse_ipv4(start, end, room, ip, quoted) ?: parse_transport(start, end, ip, quoted);
+	if (ip->family == IPV4) {
+		verdict = parse_ipv4(start, end, room, ip, quoted);
+		if (verdict)
+			return verdict;
+		if (ip->l4 - ip->l3 > sizeof(struct iphdr) &&
+		    (hook == XDP ? source_routed_xdp(ctx, ip) : source_routed_tc(ctx, ip)))
+			return V_MALFORMED;
+		return parse_transport(start, end, ip, quoted);
+	}
 	verdict = parse_ipv6(start, end, room, ip, quoted);
 	if (verdict)
 		return verdict;

@@ -11,7 +11,6 @@
 
 #define TRIE_DEPTH     17
 #define MAX_CANDIDATES 65536
-#define MAX_HOPS       64
 
 /* The value of the longest prefix that holds the address, 0 if there is none. */
 static __always_inline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)

@@ -122,12 +122,22 @@ def test_an_undefined_vpc_is_inferred_from_all_its_right_peerings() -> None:
     a = model.vpcs["a"]
     assert (a.defined, a.bgp, a.subnets) == (False, False, ())
     addresses = ((*parse_address("169.254.0.1"), 32), (*parse_address("fe80::1"), 64))
-    assert a.attachments == (Attachment("a", Tag(), addresses, 0, ""),)
+    assert a.attachments == (Attachment("vpc/a", Tag(), addresses, 0, ""),)
     assert [(str(route.to), route.via, route.attachment, route.metric, route.path) for route in a.routes] == [
         ("10.1.0.0/24", None, 0, 0, "spec.a.ips[0]"),
         ("fd00::/64", None, 0, 0, "spec.a.ips[2]"),
         ("10.3.0.0/24", None, 0, 0, "spec.a.ips[0]"),
     ]
+
+
+def test_the_port_of_an_inferred_vpc_is_no_port_that_an_object_means() -> None:
+    model, problems = built(
+        ("VPC", "a", "{attachments: [{interface: b}], subnets: {x: {cidr: 10.1.0.0/24}}}"),
+        ("Gateway", "here", "{ports: {b: {hook: tc}}}"),
+        ("Peering", "one", "{a: {ips: [{cidr: 10.1.0.0/24}]}, b: {ips: [{cidr: 10.2.0.0/24}]}}"),
+    )
+    assert [problem.code for problem in problems] == ["vpc-undefined"]
+    assert [vpc.attachments[0].interface for vpc in model.vpcs.values()] == ["b", "vpc/b"]
 
 
 def test_sides_are_resolved_in_the_order_they_are_written() -> None:

@@ -182,7 +182,15 @@ def test_errors_with_nothing_fit_inside(name: str) -> None:
     assert from_blue(MALFORMED[name]).verdict == Verdict.ICMP_MALFORMED
 
 
-@pytest.mark.parametrize("kind", [3, 4, 5, 11, 12])
+@pytest.mark.parametrize("kind", [4, 5])
+def test_redirect_and_source_quench_never_cross(kind: int) -> None:
+    """Whatever is inside: a redirect in the gateway's name would change the routes of a host in another VPC."""
+    inside = ip(*GOT[4]) / UDP(sport=1, dport=2)
+    message = ip(*SENT[4]) / ICMP(type=kind, gw="192.0.2.66") / inside
+    assert Network().process(frame(message)).verdict == Verdict.MARTIAN
+
+
+@pytest.mark.parametrize("kind", [3, 11, 12])
 def test_the_types_that_are_errors_in_ipv4(kind: int) -> None:
     assert Network().process(frame(ip(*SENT[4]) / ICMP(type=kind))).verdict == Verdict.ICMP_MALFORMED
 

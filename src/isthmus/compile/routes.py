@@ -9,6 +9,7 @@ from isthmus.model.types import Attachment as ModelAttachment
 from isthmus.model.types import Side, Vpc
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix
 from isthmus.tables.entries import Attachment, AttachmentKey, NextHop, Origin, Route
+from isthmus.tables.layout import MAX_HOPS
 
 LINK_LOCAL: dict[Family, Prefix] = {4: Prefix.parse("169.254.0.0/16"), 6: Prefix.parse("fe80::/10")}
 
@@ -78,9 +79,9 @@ def routes(vpc: Vpc, sides: Iterable[Side]) -> tuple[dict[Family, tuple[Route, .
 
 
 def _best(prefix: Prefix, hops: list[tuple[int, NextHop]], origin: Origin) -> Route:
-    """Of several routes for one prefix the lowest metric; equal ones share."""
+    """Of several routes for one prefix the lowest metric; equal ones share, the first MAX_HOPS of them."""
     lowest = min(metric for metric, _ in hops)
     best = sorted(
         (hop for metric, hop in hops if metric == lowest), key=lambda hop: (hop.attachment, hop.gateway or -1)
     )
-    return Route(prefix, lowest, False, tuple(best), origin)
+    return Route(prefix, lowest, False, tuple(best[:MAX_HOPS]), origin)

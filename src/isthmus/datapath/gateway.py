@@ -27,6 +27,7 @@ from isthmus.datapath.libbpf import (
     struct_layout,
     struct_size,
 )
+from isthmus.datapath.neighbours import Neighbours, known
 from isthmus.datapath.numbers import Names
 from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer
 from isthmus.datapath.roots import Roots
@@ -52,7 +53,7 @@ TABLES = {
 }
 """Tables in the store, and the record each holds."""
 
-TWICE = ("vpcs", "interfaces")
+TWICE = ("vpcs", "interfaces", "classes")
 """Root tables: once for each generation."""
 
 
@@ -62,7 +63,7 @@ class Capacity:
 
     vpcs: int = 4096
     nodes: int = 65536
-    candidates: int = 131072
+    candidates: int = 524288
     sides: int = 65536
     ranges: int = 131072
     rules: int = 131072
@@ -113,7 +114,8 @@ class PacketPath:
         self._links_of = Names(1 << 31)
         self._adjacency = Names(capacity.adjacencies - 1)
         self._adjacencies = loaded.map("adjacencies").mmap()
-        self._ports = Names(capacity.ports)
+        self._ports = Names(capacity.ports - 1)
+        self._neighbours = Neighbours(loaded.map("neighbours"), capacity.neighbours // 4)
         self._numbers = Numbers({}, {}, {}, {})
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
@@ -121,8 +123,8 @@ class PacketPath:
 
     @classmethod
     def load(cls, *, capacity: Capacity | None = None, record: bool = False, icmp_rate: int = 100) -> PacketPath:
-        """Load the programs. ``record``: note the end of every packet, for ``run``. ``icmp_rate``: answers a second and
-        CPU, 0 for all. Raises ``BpfError``, also where the C layouts differ from ours."""
+        """Load the programs. ``record``: note the end of every packet, for ``run``. ``icmp_rate``: answers a second for
+        each attachment and CPU, 0 for all. Raises ``BpfError``, also where the C layouts differ from ours."""
         room = capacity or Capacity()
         loaded = BpfObject.open(compiled("gateway"))
         try:
@@ -135,6 +137,7 @@ class PacketPath:
                 entries = getattr(room, item.name)
                 loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
             loaded.resize("payloads", possible_cpus())
+            loaded.resize("answer_times", room.attachments)
             loaded.load()
             return cls(loaded, room)
         except BaseException:
@@ -177,16 +180,19 @@ class PacketPath:
         """Make these the tables. Packets see the old ones or the new, never a mixture; after an error the old ones."""
         for table in self._store.values():
             table.begin()
+        fresh = 1 - self._generation
         try:
             numbers = self._number(tables, bindings)
             packed = Packer(self._store, numbers).pack(tables)
+            self._roots.write(fresh, tables, bindings, numbers, packed)
+            self._barrier.wait()  # also orders what was written before the flip on machines that may not
         except BaseException:
             for table in self._store.values():
                 table.roll_back()
             self._keep(self._numbers)
             raise
-        fresh = 1 - self._generation
-        self._roots.write(fresh, tables, bindings, numbers, packed)
+        for table in self._store.values():
+            table.commit()
         self._control[:4] = _U32.pack(fresh)
         self._generation, self._numbers = fresh, numbers
         self._barrier.wait()
@@ -196,25 +202,32 @@ class PacketPath:
         self._keep(numbers)
 
     def _keep(self, numbers: Numbers) -> None:
-        """Free the numbers of names that nothing has any more."""
+        """Free the numbers of names that nothing has any more, and forget the neighbours of links that are gone."""
+        for key, link in self._links_of.items():
+            if key not in numbers.exits:
+                self._neighbours.forget(link)
         self._vpc_names.keep(numbers.vpcs)
         self._peering_names.keep(numbers.peerings)
         self._links_of.keep(numbers.exits)
         self._adjacency.keep(numbers.adjacencies)
+        ports = {index for leave in numbers.exits.values() for index in (leave.ifindex, leave.namespace_ifindex)}
+        for ifindex, slot in self._ports.items():
+            if ifindex not in ports:
+                self._object.map("ports").delete(_U32.pack(slot + 1))
+        self._ports.keep(ports)
 
-    def set_neighbor(self, key: AttachmentKey, family: Family, address: int, mac: bytes | None) -> None:
-        """The MAC address of a next hop (left-aligned address) on an attachment, or None: not known any more."""
-        entry = RECORDS["neighbour_key"].pack(*_halves(address), self._links_of.number(key), int(family == 6))
-        neighbours = self._object.map("neighbours")
-        if mac is None:
-            neighbours.delete(entry)
-        else:
-            neighbours.update(entry, _known(mac))
-        self._learn(NextHopKey(key, family, address), _known(mac))
+    def set_neighbor(self, key: AttachmentKey, family: Family, address: int, mac: bytes | None) -> bool:
+        """The MAC address of a next hop (left-aligned address) on an attachment, or None: not known any more.
 
-    def _learn(self, router: NextHopKey, entry: bytes) -> None:
+        False where it could not be noted: the attachment is not in the tables, or has its share of the table already.
+        A router that is a next hop has a place of its own and is always noted."""
+        if key not in self._links_of:
+            return False
+        entry = known(mac)
+        router = NextHopKey(key, family, address)
         if router in self._adjacency:
             self._write_adjacency(self._adjacency.number(router) + 1, entry)
+        return self._neighbours.put(self._links_of.number(key), family, address, entry if mac is not None else None)
 
     def _write_adjacency(self, slot: int, entry: bytes) -> None:
         self._adjacencies[8 * slot : 8 * slot + 8] = entry
@@ -295,13 +308,9 @@ class PacketPath:
                     new = router not in self._adjacency
                     found[router] = self._adjacency.number(router) + 1
                     if new:
-                        self._write_adjacency(found[router], self._neighbour(router) or bytes(8))
+                        link = self._links_of.number(hop.attachment)
+                        self._write_adjacency(found[router], self._neighbours.get(link, family, router.address))
         return found
-
-    def _neighbour(self, hop: NextHopKey) -> bytes | None:
-        link = self._links_of.number(hop.attachment)
-        key = RECORDS["neighbour_key"].pack(*_halves(hop.address), link, int(hop.family == 6))
-        return self._object.map("neighbours").lookup(key)
 
     def _exit(self, key: AttachmentKey, bindings: Bindings) -> Exit:
         port, namespace = bindings.ports.get(key.interface), bindings.namespaces.get(key)
@@ -316,7 +325,7 @@ class PacketPath:
         )
 
     def _port(self, ifindex: int) -> int:
-        slot = self._ports.number(ifindex)
+        slot = self._ports.number(ifindex) + 1  # slot 0 stays empty: it is where "no port" points
         self._object.map("ports").update(_U32.pack(slot), _U32.pack(ifindex))
         return slot
 
@@ -328,15 +337,6 @@ def _check_layouts(loaded: BpfObject) -> None:
             raise BpfError(
                 errno.EINVAL, f"struct {record.name} in the BPF object is not that of isthmus.tables: run scripts/setup"
             )
-
-
-def _known(mac: bytes | None) -> bytes:
-    """A record of ``neighbours`` and ``adjacencies``."""
-    return mac + b"\1\0" if mac is not None else bytes(8)
-
-
-def _halves(address: int) -> tuple[int, int]:
-    return address >> 64, address & ((1 << 64) - 1)
 
 
 def _xdp_context(ifindex: int, length: int) -> bytes:

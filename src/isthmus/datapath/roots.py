@@ -22,7 +22,8 @@ class Roots:
         self._keys: list[set[bytes]] = [set(), set()]
 
     def write(self, generation: int, tables: Tables, bindings: Bindings, numbers: Numbers, packed: Packed) -> None:
-        """All roots of a generation."""
+        """All roots of a generation, and nothing that an attempt before may have left of it."""
+        self.clear(generation)
         self._write_vpcs(generation, packed)
         self._write_classes(generation, tables, bindings, numbers, packed)
 

@@ -1,8 +1,8 @@
 """Many rules, few of them looked at: for every family and class of protocols the rules are cut by one dimension.
 
-A packet finds the cut that holds its port or address by binary search, and looks only at the rules that reach into it, in their
-order. The dimension is the one in which the fewest rules meet. What is left of cost grows with the rules that meet
-there, no more with all of them.
+A packet finds the cut that holds its port or address by binary search, and looks only at the rules that reach into it,
+in their order. The dimension is the one in which the fewest rules meet. What is left of cost grows with the rules that
+meet there, no more with all of them.
 """
 
 from __future__ import annotations

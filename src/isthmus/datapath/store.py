@@ -34,8 +34,8 @@ class Table:
         self.name, self.record, self.capacity, self.memory = name, record, capacity, memory
         self.stride = -(-record.size // 8) * 8
         self.slots: dict[bytes, int] = {}
-        self.used: set[bytes] = set()
-        self._before: set[bytes] = set()
+        self.live: set[bytes] = set()  # what packets can hold
+        self.used: set[bytes] = set()  # what the configuration in hand needs
         self._free: dict[int, list[int]] = defaultdict(list)
         self._top = 1
         self.written = 0
@@ -55,20 +55,37 @@ class Table:
 
     def begin(self) -> None:
         """What is put from now on is what the next generation uses."""
-        self._before, self.used = self.used, set()
+        self.used = set()
         self.written = 0
 
-    def roll_back(self) -> None:
-        """Forget what was put since ``begin``: no packet has seen it."""
-        self.used = self._before
-        self.release()
+    def commit(self) -> None:
+        """Packets read what was put since ``begin``, and may still hold what they read before."""
+        self.live |= self.used
 
     def release(self) -> None:
         """Free all that was not put since ``begin``. Call it when no packet can hold a slot of the old generation."""
-        for block in [block for block in self.slots if block not in self.used]:
+        self.live = set(self.used)
+        self._drop_dead()
+
+    def roll_back(self) -> None:
+        """Forget what was put since ``begin``: no packet has seen it."""
+        self.used = set(self.live)
+        self._drop_dead()
+
+    def _drop_dead(self) -> None:
+        for block in [block for block in self.slots if block not in self.live]:
             self._free[len(block) // self.record.size].append(self.slots.pop(block))
 
     def _allocate(self, count: int) -> int:
+        slot = self._find(count)
+        if slot is None:
+            self._merge()
+            slot = self._find(count)
+        if slot is None:
+            raise TableFull(self.name, self.capacity)
+        return slot
+
+    def _find(self, count: int) -> int | None:
         if self._free[count]:
             return self._free[count].pop()
         if self._top + count > self.capacity:
@@ -77,13 +94,28 @@ class Table:
         self._top += count
         return slot
 
-    def _split(self, count: int) -> int:
+    def _merge(self) -> None:
+        """Free runs that touch become one, and those at the end are given back."""
+        runs = sorted((slot, count) for count, slots in self._free.items() for slot in slots)
+        self._free = defaultdict(list)
+        merged: list[tuple[int, int]] = []
+        for slot, count in runs:
+            if merged and sum(merged[-1]) == slot:
+                merged[-1] = (merged[-1][0], merged[-1][1] + count)
+            else:
+                merged.append((slot, count))
+        if merged and sum(merged[-1]) == self._top:
+            self._top = merged.pop()[0]
+        for slot, count in merged:
+            self._free[count].append(slot)
+
+    def _split(self, count: int) -> int | None:
         """Take from the smallest longer run that is free."""
         for size in sorted(size for size, slots in self._free.items() if size > count and slots):
             slot = self._free[size].pop()
             self._free[size - count].append(slot + count)
             return slot
-        raise TableFull(self.name, self.capacity)
+        return None
 
     def _write(self, slot: int, block: bytes) -> None:
         size, stride = self.record.size, self.stride

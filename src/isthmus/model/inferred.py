@@ -30,9 +30,12 @@ def infer_vpcs(drafts: Sequence[Draft], domains: Domains) -> dict[str, Vpc]:
 
 
 def _vpc(name: str, routes: tuple[StaticRoute, ...]) -> Vpc:
-    """Attached by a port of its own name, on which the gateway is 169.254.0.1 and fe80::1."""
+    """Attached by a port ``vpc/NAME``, on which the gateway is 169.254.0.1 and fe80::1.
+
+    No interface of Linux has a slash in its name, so this is never a port that a Gateway or a VPC object means.
+    """
     addresses = ((*parse_address("169.254.0.1"), 32), (*parse_address("fe80::1"), 64))
-    return Vpc(name, False, False, (), (Attachment(name, Tag(), addresses, 0, ""),), routes)
+    return Vpc(name, False, False, (), (Attachment(f"vpc/{name}", Tag(), addresses, 0, ""),), routes)
 
 
 def undefined_vpcs(drafts: Sequence[Draft], domains: Domains) -> list[Problem]:

@@ -229,7 +229,10 @@ TRACE = record(
 )
 
 TRIE_NODE = 1 << 31
+MAX_HOPS = 64
+"""Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
 FLAGS = {
+    "MAX_HOPS": MAX_HOPS,
     "TRIE_NODE": TRIE_NODE,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,

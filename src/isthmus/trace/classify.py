@@ -35,6 +35,6 @@ def classify(frame: Frame, port: PortInfo) -> Verdict | None:
     if not frame.destination[0] & 1:
         return None if frame.destination == port.mac else Verdict.NOT_OUR_MAC
     packet = frame.ip.packet
-    if packet.neighbour_discovery or is_martian(packet.family, packet.dst):
+    if packet.link_only or is_martian(packet.family, packet.dst):
         return None
     return Verdict.NOT_OUR_MAC

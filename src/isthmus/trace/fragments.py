@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from isthmus.trace.checksum import updated
-from isthmus.trace.wire import MORE_FRAGMENTS, OFFSET_MASK
+from isthmus.trace.wire import END_OF_OPTIONS, MORE_FRAGMENTS, NO_OPERATION, OFFSET_MASK
 
 MOST_PIECES = 64
-END_OF_OPTIONS, NO_OPERATION, COPIED = 0, 1, 0x80
+COPIED = 0x80
 
 
 def fragments(packet: bytes, mtu: int) -> list[bytes] | None:

@@ -12,7 +12,8 @@ ICMP_PROTO: dict[Family, int] = {4: 1, 6: 58}
 
 TCP_SYN, TCP_ACK = 0x02, 0x10
 ECHO_REQUEST: dict[Family, int] = {4: 8, 6: 128}
-ERROR_TYPES_V4 = frozenset({3, 4, 5, 11, 12})
+ERROR_TYPES_V4 = frozenset({3, 11, 12})
+LINK_ONLY_V4 = frozenset({4, 5})  # source quench (RFC 6633), redirect (RFC 792)
 FIRST_INFORMATIONAL_V6 = 128  # RFC 4443 2.1: ICMPv6 errors have the high bit of the type clear
 NEIGHBOUR_DISCOVERY = range(133, 138)  # RFC 4861: ICMPv6 router and neighbour messages, redirect
 
@@ -52,9 +53,11 @@ class Packet(NamedTuple):
         return self.sport in ERROR_TYPES_V4 if self.family == 4 else self.sport < FIRST_INFORMATIONAL_V6
 
     @property
-    def neighbour_discovery(self) -> bool:
-        """True for ICMPv6 133 to 137, which never leave their link."""
-        return self.family == 6 and self.icmp and not self.later_fragment and self.sport in NEIGHBOUR_DISCOVERY
+    def link_only(self) -> bool:
+        """True for ICMP that never leaves its link: ICMPv6 133 to 137, ICMP redirect and source quench."""
+        if not self.icmp or self.later_fragment:
+            return False
+        return self.sport in (LINK_ONLY_V4 if self.family == 4 else NEIGHBOUR_DISCOVERY)
 
     @property
     def starts(self) -> bool:

@@ -42,8 +42,9 @@ def _spoof(judgement: Judgement) -> Refusal:
 
 def _martian(judgement: Judgement) -> Refusal:
     packet = judgement.packet
-    if packet.neighbour_discovery:
-        return Refusal("ICMPv6 133 to 137 never leaves its link", None, "neighbour discovery needs no peering")
+    if packet.link_only:
+        what = "neighbour discovery, ICMP redirects and source quench never leave their link"
+        return Refusal(what, None, "they need no peering")
     if judgement.stage == "translate":
         hint = "move the `as` or `ips` of this peering out of loopback, link-local, multicast and reserved space"
         origin = judgement.chosen.candidate.origin if judgement.chosen is not None else None

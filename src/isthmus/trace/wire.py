@@ -21,7 +21,10 @@ QUOTE = 8
 """The packet inside an ICMP error starts this many bytes behind the start of the ICMP header."""
 
 MORE_FRAGMENTS, DONT_FRAGMENT, OFFSET_MASK = 0x2000, 0x4000, 0x1FFF
-FRAGMENT_HEADER, AUTHENTICATION_HEADER = 44, 51
+END_OF_OPTIONS, NO_OPERATION = 0, 1
+SOURCE_ROUTES = frozenset({131, 137})
+"""IPv4 options: loose and strict source route (RFC 791 3.1)."""
+ROUTING_HEADER, FRAGMENT_HEADER, AUTHENTICATION_HEADER = 43, 44, 51
 EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140, FRAGMENT_HEADER, AUTHENTICATION_HEADER})
 MOST_EXTENSIONS = 6
 
@@ -134,6 +137,8 @@ def _ipv4(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdi
         return Verdict.MALFORMED
     if start + length > limit and not quoted:
         return Verdict.MALFORMED
+    if _source_routed(data[start + 20 : start + header]):
+        return Verdict.MALFORMED
     flags = int.from_bytes(data[start + 6 : start + 8], "big")
     return _Network(
         src=int.from_bytes(data[start + 12 : start + 16], "big") << 96,
@@ -147,6 +152,21 @@ def _ipv4(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdi
         transport=start + header,
         end=min(start + length, limit),
     )
+
+
+def _source_routed(options: bytes) -> bool:
+    """True if the sender says by which routers the packet is to go; RFC 7126 4.3: such packets are dropped."""
+    at = 0
+    while at + 1 < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] in SOURCE_ROUTES:
+            return True
+        if options[at] == NO_OPERATION:
+            at += 1
+        elif options[at + 1] < 2:
+            return False
+        else:
+            at += options[at + 1]
+    return False
 
 
 def _ipv6(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdict:
@@ -193,7 +213,7 @@ def _extensions(data: bytes, header: int, at: int, end: int) -> tuple[int, int, 
                 return following, at + size, True, True
         elif header == AUTHENTICATION_HEADER:
             size = (data[at + 1] + 2) * 4
-        if at + size > end:
-            return Verdict.MALFORMED
+        if at + size > end or (header == ROUTING_HEADER and data[at + 3]):
+            return Verdict.MALFORMED  # segments left: its sender routes it, past what is exposed (RFC 5095)
         header, at = following, at + size
     return header, at, fragment, False

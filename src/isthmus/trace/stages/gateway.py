@@ -13,19 +13,16 @@ from isthmus.trace.judgement import Judgement
 
 
 def gateway(judgement: Judgement) -> Verdict | None:
-    """Tells packets from, for and around the gateway; neighbour discovery ends here in any case."""
+    """Tells packets from, for and around the gateway; what never leaves its link ends here."""
     packet = judgement.packet
     own = own_addresses(judgement.vpc, packet.family)
     if packet.src in own:
         return Verdict.GATEWAY_SPOOF
     if packet.dst in own:
         return Verdict.LOCAL
-    if packet.family == 6:
-        if packet.dst in LINK_LOCAL_V6:
-            return Verdict.LOCAL
-        if packet.neighbour_discovery:
-            return Verdict.LOCAL if packet.dst in MULTICAST_V6 else Verdict.MARTIAN
-    return None
+    if packet.family == 6 and (packet.dst in LINK_LOCAL_V6 or (packet.link_only and packet.dst in MULTICAST_V6)):
+        return Verdict.LOCAL
+    return Verdict.MARTIAN if packet.link_only else None
 
 
 def own_addresses(vpc: Vpc, family: Family) -> list[int]:
