@@ -9,6 +9,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 enum hook { XDP, TC };
 
@@ -92,4 +93,20 @@ static __always_inline int packet_reshape(void *ctx, const enum hook hook, __u32
 	if (bpf_skb_change_tail(skb, length, 0) || bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 	return bpf_skb_pull_data(skb, skb->len);
+}
+
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+
+#define CHECKSUM_PARTIAL 3
+
+/* Is the transport checksum still to be filled in when the packet leaves, by hardware or the kernel? */
+static __always_inline bool checksum_pending(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
+
+	return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
 }

@@ -115,6 +115,22 @@ static __always_inline int write_answer6(void *start, void *end, const struct an
 	return 0;
 }
 
+/*
+ * The quoted packet's checksum is still to be filled in: the kernel or the hardware will write it into the quote, so the
+ * ICMP checksum must be that of the packet as it will be then. Offsets are those of the finished answer.
+ */
+__noinline int foresee_checksum(struct __sk_buff *ctx, __u32 transport, __u32 field, __u32 icmp)
+{
+	void *start = packet_start(ctx, TC), *end = packet_end(ctx, TC);
+	__u16 *pending = start + (field & 0x7fff), *csum = start + (icmp & 0x7fff) + 2, filled;
+
+	if ((void *)(pending + 1) > end || (void *)(csum + 1) > end)
+		return 0;
+	filled = ~csum_fold(sum_quote(start + (transport & 0x7fff), end));
+	*csum = csum_updated(*csum, csum_change16(*pending, filled ?: 0xffff), false);
+	return 0;
+}
+
 /* Turn the packet into the answer to it and send it back; or drop it unanswered where no answer is due. */
 static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict, __u32 peering, const struct ip *ip,
 				  const struct attachment *attachment, const struct answer *say)
@@ -165,5 +181,9 @@ static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict
 		failed = write_answer4(start, end, say, bpf_htonl(src.hi >> 32), bpf_htonl(ip->src.hi >> 32));
 	else
 		failed = write_answer6(start, end, say, src, &dst6);
-	return failed ? finish(hook, verdict, peering) : answered(ctx, hook, verdict, peering);
+	if (failed)
+		return finish(hook, verdict, peering);
+	if (hook == TC && ip->csum && checksum_pending(ctx))
+		foresee_checksum(ctx, room + ip->l4, room + ip->csum, room + ETH_LEN - sizeof(struct icmp));
+	return answered(ctx, hook, verdict, peering);
 }

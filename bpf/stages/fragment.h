@@ -8,8 +8,6 @@
 #include "lib/context.h"
 #include "stages/parse.h"
 
-#include <bpf/bpf_core_read.h>
-
 #define MAX_PIECES 64
 #define ASIDE	   0x10000 /* more than an IPv4 packet holds; twice, so that offset and size may be bounded apart */
 
@@ -24,22 +22,6 @@ struct {
 	__type(value, struct payload);
 	__uint(max_entries, 1);
 } payloads SEC(".maps");
-
-struct sk_buff {
-	__u8 ip_summed : 2;
-} __attribute__((preserve_access_index));
-
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
-
-#define CHECKSUM_PARTIAL 3
-
-/* Is the transport checksum still to be filled in by hardware? Then only the kernel can cut the packet. */
-static __always_inline bool checksum_pending(struct __sk_buff *skb)
-{
-	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
-
-	return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
-}
 
 /* Say to the verifier what the compiler knows already: 1 to 65,535. */
 static __always_inline bool sized(__u32 *size)

@@ -145,8 +145,7 @@ class Packets:
 
     def _ipv4(self, source: bytes, target: bytes, proto: int, ttl: int, body: bytes) -> bytes:
         rng = self.rng
-        options = rng.choice([b"", b"", b"", b"\x07\x07\x04\0\0\0\0\0", b"\x94\x04\0\0", b"\x01" * 40]
-        )
+        options = rng.choice([b"", b"", b"", b"\x07\x07\x04\0\0\0\0\0", b"\x94\x04\0\0", b"\x01" * 40])
         if rng.random() < 0.02:
             options = rng.choice([b"\x83\x07\x04\x0a\0\2\x63\0", b"\1\x89\3\4"])
         fragment = rng.choice([0, 0, 0x4000, 0x4000, 0x2000, 0x2005, 0x0010, 0x4001]) if rng.random() < 0.6 else 0

@@ -132,6 +132,9 @@ def test_a_key_without_a_value_is_never_guessed() -> None:
         ([22, "80-90", "443"], ((22, 22), (80, 90), (443, 443))),
         (0, ((0, 0),)),
         (65535, ((65535, 65535),)),
+        ([443, 22, "443"], ((22, 22), (443, 443))),
+        ([82, "1-80", 81, "60-70"], ((1, 82),)),
+        (["0-100", "90-65535"], ((0, 65535),)),
     ],
 )
 def test_ports_are_numbers_ranges_and_lists(written: object, ranges: object) -> None:
@@ -158,6 +161,22 @@ def test_ports_are_numbers_ranges_and_lists(written: object, ranges: object) -> 
 )
 def test_a_wrong_vpc_is_told(spec: dict[str, Any], code: str, path: str) -> None:
     assert (code, path) in [(problem.code, problem.path) for problem in problems_of(vpc(**spec))]
+
+
+@pytest.mark.parametrize("name", ["", "vpc/a", "a b", "a\t", "a\u00a0b", "a:1", "..", "sixteen-letters!", "é" * 8])
+def test_what_linux_would_not_call_a_port_is_told(name: str) -> None:
+    found = [
+        *problems_of(vpc(attachments=[{"interface": name}], routes=[{"to": "10.0.0.0/8", "attachment": name}])),
+        *problems_of(gateway(ports={name: {}}, vtep={"address": "10.0.0.1", "interface": name})),
+    ]
+    at = {problem.path for problem in found if problem.code == "field-value"}
+    assert {"spec.attachments[0].interface", "spec.routes[0].attachment", "spec.vtep.interface"} <= at
+    assert any(path.startswith("spec.ports") for path in at)
+
+
+@pytest.mark.parametrize("name", ["eth1", "a.100", "é" * 7 + "1", "enp-15-letters_"])
+def test_what_linux_may_call_a_port_is_right(name: str) -> None:
+    assert problems_of(vpc(attachments=[{"interface": name}])) == []
 
 
 def test_fields_of_later_versions_are_known_and_named() -> None:

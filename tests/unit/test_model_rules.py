@@ -82,6 +82,52 @@ def test_replies_pass_where_the_other_side_has_no_rules_and_never_where_it_allow
     assert found(rule, "ips: [{cidr: 10.2.0.0/24}], ingress: []") == [("stateless-no-reply", "spec.a.ingress[0]")]
 
 
+def single(count: int) -> str:
+    """So many ports, none beside another."""
+    return str(list(range(1, 2 * count, 2)))
+
+
+@pytest.mark.parametrize(
+    ("matches", "refused"),
+    [
+        (f"tcp: {{srcPort: {single(32)}, dstPort: {single(32)}}}", []),
+        (f"tcp: {{srcPort: {single(33)}, dstPort: {single(32)}}}", ["tcp"]),
+        (f"udp: {{dstPort: {single(1024)}}}, tcp: {{dstPort: {single(1024)}}}", []),
+        (f"tcp: {{dstPort: {single(1025)}}}, udp: {{dstPort: {single(1025)}}}", ["tcp", "udp"]),
+        (f"tcp: {{srcPort: {list(range(2000))}, dstPort: {list(range(4000, 9000))}}}", []),
+        (f"icmp: {{type: {single(33)}, code: {single(32)}}}", ["icmp"]),
+    ],
+)
+def test_the_ranges_of_a_rule_multiply_to_so_many_pairs_at_most(matches: str, refused: list[str]) -> None:
+    assert found(f"ingress: [{{allow: {{{matches}}}}}]") == [
+        ("field-value", f"spec.a.ingress[0].allow.{proto}") for proto in refused
+    ]
+
+
+@pytest.mark.parametrize(("more", "refused"), [(0, False), (1, True)])
+def test_all_rules_of_a_side_are_so_many_pairs_at_most(more: int, refused: bool) -> None:
+    large = [f"{{allow: {{src: [10.1.0.{one}/32], tcp: {{dstPort: {single(1024)}}}}}}}" for one in range(15)]
+    small = [f"{{allow: {{src: [10.1.0.{one}/32], tcp: {{dstPort: {single(64)}}}}}}}" for one in range(100, 115)]
+    rules = [*large, *small, f"{{allow: {{src: [10.1.1.9/32], udp: {{dstPort: {single(63)}}}}}}}"]
+    rules += ["{allow: {src: [10.1.1.200/32]}}", "{allow: {src: [10.1.1.201/32], tcp: {}}}"][: 1 + more]
+    a = f"ips: [{{cidr: 10.1.0.0/23}}], ingress: [{', '.join(rules)}]"
+    assert found(a) == ([("field-value", "spec.a.ingress")] if refused else [])
+
+
+def test_a_peering_whose_rules_take_too_much_room_is_left_out_alone() -> None:
+    greedy = f"ingress: [{{allow: {{tcp: {{srcPort: {single(100)}, dstPort: {single(100)}}}}}}}]"
+    modest = "metadata: {name: modest}\nspec: {c: {ips: [{cidr: 10.3.0.0/24}]}, d: {ips: [{cidr: 10.4.0.0/24}]}}\n"
+    text = f"{HEAD}  a: {{ips: [{{cidr: 10.1.0.0/24}}], {greedy}}}\n  b: {{ips: [{{cidr: 10.2.0.0/24}}]}}\n---\n"
+    text += HEAD.partition("metadata")[0] + modest
+    model, problems = build(read_objects([Source("in.yaml", text.encode(), True)])[0])
+    assert list(model.peerings) == ["modest"]
+    [problem] = [problem for problem in problems if problem.code == "field-value"]
+    assert (
+        problem.message == "100 ranges of `srcPort` and 100 of `dstPort` are 10,000 pairs, of at most 1,024 in one rule"
+    )
+    assert "split the rule" in problem.hint
+
+
 def test_very_many_rules_take_no_quadratic_time() -> None:
     rules = ", ".join(
         f"{{allow: {{src: [10.1.0.{number % 256}/32], tcp: {{dstPort: {number}}}}}}}" for number in range(5_000)

@@ -109,12 +109,12 @@ class PacketPath:
         self._traces = loaded.map("traces").mmap()
         self._generation = 0
         self._store = {name: self._table(name) for name in TABLES}
-        self._vpc_names = Names(capacity.vpcs)
-        self._peering_names = Names(1 << 31)
-        self._links_of = Names(1 << 31)
-        self._adjacency = Names(capacity.adjacencies - 1)
+        self._vpc_names = Names("VPCs", capacity.vpcs)
+        self._peering_names = Names("peerings", 1 << 31)
+        self._links_of = Names("attachments", capacity.attachments)
+        self._adjacency = Names("routers", capacity.adjacencies - 1)
         self._adjacencies = loaded.map("adjacencies").mmap()
-        self._ports = Names(capacity.ports - 1)
+        self._ports = Names("ports", capacity.ports - 1)
         self._neighbours = Neighbours(loaded.map("neighbours"), capacity.neighbours // 4)
         self._numbers = Numbers({}, {}, {}, {})
         self._wanted: list[bytes] = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable
 
+from isthmus.datapath.store import TableFull
+
 
 class Names:
-    """Numbers from 0 up to ``capacity``, the lowest free one first."""
+    """Numbers from 0 up to ``capacity``; ``what`` they count stands in the error when all are in use."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, what: str, capacity: int) -> None:
+        self._what = what
         self._capacity = capacity
         self._numbers: dict[Hashable, int] = {}
         self._names: dict[int, Hashable] = {}
@@ -18,12 +21,12 @@ class Names:
         return name in self._numbers
 
     def number(self, name: Hashable) -> int:
-        """The number of a name, a new one if it has none yet."""
+        """The number of a name, a new one if it has none yet. Raises ``TableFull``."""
         found = self._numbers.get(name)
         if found is None:
             found = self._free.pop() if self._free else len(self._numbers)
             if found >= self._capacity:
-                raise ValueError(f"no number left for {name}: {self._capacity} are in use")
+                raise TableFull(self._what, self._capacity)
             self._numbers[name] = found
             self._names[found] = name
         return found

@@ -53,9 +53,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "field-value",
         "error",
-        "The right type, but not a value that means something here.",
+        "The right type, but not a value that means something here, or more than one object may have: the ranges of "
+        "ports of a rule multiply (`srcPort` by `dstPort`, once those that touch are joined) to 1,024 pairs at most "
+        "for one protocol, and the rules of a side to 16,384 in all.",
         "dstPort: 70000",
-        "A value in the range that the message gives.",
+        "A value in the range that the message gives; ranges of ports instead of many single ones.",
     ),
     Entry(
         "name-invalid",

@@ -9,6 +9,7 @@ from isthmus.api.peering import Peering
 from isthmus.model.drafts import Draft, DraftSide
 from isthmus.model.exposures import expose
 from isthmus.model.nat_size import judge_nat_size
+from isthmus.model.rule_size import judge_rule_sizes
 from isthmus.model.rules import judge_rules
 from isthmus.model.side_checks import judge_side
 from isthmus.model.sides import resolve_side
@@ -72,6 +73,7 @@ def _judge_sides(draft: Draft, domains: Domains) -> None:
         if side is not None:
             sides.append(DraftSide(written, side, expose(side)))
             judge_side(draft, sides[-1], domains.vpcs.get(name))
+            judge_rule_sizes(draft, side)
     if len(sides) != 2 or len(draft.names) != 2:
         return
     draft.sides = tuple(sides)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from isthmus.api.fields import PortRanges
 from isthmus.api.names import nearest
 from isthmus.api.peering import IcmpMatch, PortMatch
 from isthmus.api.peering import Rule as WrittenRule
 from isthmus.api.peering import Side as WrittenSide
+from isthmus.model import sets
 from isthmus.model.drafts import Draft
 from isthmus.model.types import Item, Match, Rule, Side, Vpc
 from isthmus.tables.entries import Nat
@@ -83,8 +85,13 @@ def _rule(written: WrittenRule, path: str) -> Rule:
 
 
 def _ports(proto: str, match: PortMatch) -> Match:
-    return Match(proto, match.src_port or (), match.dst_port or ())
+    return Match(proto, _joined(match.src_port), _joined(match.dst_port))
 
 
 def _icmp(match: IcmpMatch) -> Match:
-    return Match("icmp", match.type or (), match.code or ())
+    return Match("icmp", _joined(match.type), _joined(match.code))
+
+
+def _joined(ranges: PortRanges | None) -> PortRanges:
+    """Sorted and disjoint; ranges that touch become one, because each that is left costs an entry in the tables."""
+    return tuple((first, stop - 1) for first, stop in sets.union((low, high + 1) for low, high in ranges or ()))

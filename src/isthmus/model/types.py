@@ -20,7 +20,7 @@ class Item(NamedTuple):
 
 
 class Match(NamedTuple):
-    """One protocol of a rule: ``tcp``, ``udp`` or ``icmp``. Ranges are inclusive; empty means any.
+    """One protocol of a rule: ``tcp``, ``udp`` or ``icmp``. Ranges are inclusive, sorted, and do not touch; empty: any.
 
     For ICMP ``sport`` holds types and ``dport`` codes.
     """
