@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from isthmus.datapath import Bindings, BpfError, Capacity, PacketPath, PortBinding
-from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.network import HOST_MAC, arp, bindings, key, learn, peering, tables, udp, vpc
 from tests.differential.compare import Bench
@@ -65,11 +64,17 @@ def test_neighbours_do_not_outlive_their_link(place: Bench) -> None:
 
 def test_failures_half_way_leave_the_running_tables_alone() -> None:
     """More tags than fit, then more nodes than fit, again and again: old packets pass, and nothing new is claimed."""
-    with bench(Capacity(classes=1, interfaces=1, nodes=16)) as place:
-        with pytest.raises(BpfError, match="classes"):
-            place.path.apply(tables([A, B], [peering(A, B)]), bindings(place.ifindex, [A, B]))
-        place.path.apply(Tables(), Bindings())
-        assert place.path.run(arp("p1"), place.ifindex["p1"], "xdp").verdict is Verdict.UNKNOWN_TAG
+    with bench(Capacity(classes=1, interfaces=1)) as place:
+        alone = bindings(place.ifindex, [A, B, C], without=("n1", "n2", "n3"))
+        place.path.apply(tables([A], []), alone)
+        before = place.path.dump()
+        for _ in range(3):
+            with pytest.raises(BpfError, match="classes"):
+                place.path.apply(tables([A, B, C], []), alone)
+            assert place.path.dump() == before
+        place.path.apply(tables([B], []), alone)
+        seen = [place.path.run(arp(p), place.ifindex[p], "xdp").verdict for p in ("p1", "p2", "p3")]
+        assert seen == [Verdict.UNKNOWN_TAG, Verdict.NO_ATTACHMENT, Verdict.UNKNOWN_TAG]
     with bench(Capacity(classes=1, interfaces=64, nodes=6)) as place:
         joined(place)
         packet = udp("p1", "10.1.0.5", "10.2.0.9")

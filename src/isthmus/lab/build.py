@@ -35,12 +35,24 @@ QUIET = {
 """Of hosts and of the gateway's kernels."""
 
 KERNEL = {
+    "ipv4/ip_forward": "0",  # forwarding is the packet path's alone; first, because it sets accept_redirects
+    "ipv6/conf/all/forwarding": "0",
+    "ipv6/conf/default/forwarding": "0",
+    **{
+        f"ipv4/conf/{which}/{setting}": "0"
+        for which in ("all", "default")
+        for setting in ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route")
+    },
+    **{
+        f"ipv6/conf/{which}/{setting}": value
+        for which in ("all", "default")
+        for setting, value in (("accept_redirects", "0"), ("accept_source_route", "-1"))
+    },
     **QUIET,
-    "ipv4/ip_forward": "0",  # forwarding is the packet path's alone
     "ipv4/conf/all/arp_ignore": "1",  # an address is answered for on its own attachment only
     "ipv4/conf/all/arp_announce": "2",
 }
-"""Of the gateway's kernel in one VPC."""
+"""Of the gateway's kernel in one VPC: its hosts are a tenant's, so no redirect or source route of theirs counts."""
 
 PORTS = {"ipv4/ip_forward": "0", "ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
 """Of the namespace of the ports: no kernel there speaks at all."""
