@@ -51,12 +51,13 @@ static __always_inline int leave(const enum hook hook, __u32 verdict, __u32 port
 	return action;
 }
 
-/* A dropped packet whose place in the buffer the gateway's ICMP answer has taken: back where it came from. */
-static __always_inline int answered(void *ctx, const enum hook hook, __u32 verdict, __u32 peering)
+/*
+ * A dropped packet whose place in the buffer the gateway's ICMP answer has taken: back where it came from. By redirection and
+ * not by XDP_TX, which a veth holds back until its peer wakes up for another reason, unless that has an XDP program.
+ */
+static __always_inline int answered(const enum hook hook, __u32 verdict, __u32 port, __u32 ifindex, __u32 peering)
 {
-	__u32 ifindex = packet_ifindex(ctx, hook);
-
 	count(verdict);
 	record_end(verdict, ifindex, peering, 1);
-	return hook == XDP ? (int)XDP_TX : (int)bpf_redirect(ifindex, 0);
+	return hook == XDP ? (int)bpf_redirect_map(&ports, port, XDP_DROP) : (int)bpf_redirect(ifindex, 0);
 }

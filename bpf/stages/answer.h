@@ -185,5 +185,5 @@ static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict
 		return finish(hook, verdict, peering);
 	if (hook == TC && ip->csum && checksum_pending(ctx))
 		foresee_checksum(ctx, room + ip->l4, room + ip->csum, room + ETH_LEN - sizeof(struct icmp));
-	return answered(ctx, hook, verdict, peering);
+	return answered(hook, verdict, attachment->port, attachment->ifindex, peering);
 }

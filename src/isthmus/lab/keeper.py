@@ -51,6 +51,7 @@ class Keeper:
         self._followers: list[_Follower] = []
         self._by_attachment: dict[AttachmentKey, tuple[Neighbours, int]] = {}
         self._known: set[tuple[AttachmentKey, Family, int]] = set()
+        self._complained: set[str] = set()
         for vpc in plan.vpcs:
             self._follow(vpc, stack)
 
@@ -81,7 +82,7 @@ class Keeper:
                 if waiting:
                     self._ask(wanted - self._known)
                     if time.monotonic() > deadline:
-                        raise TimeoutError(_not_found(wanted - self._known))
+                        raise TimeoutError(_not_found(wanted - self._known, self._complained))
                 ready = {fd for fd, _ in epoll.poll(_ASK_AGAIN_S if waiting else None)}
                 if stop in ready:
                     return
@@ -91,8 +92,11 @@ class Keeper:
         """Tell the packet path what changed, and ask for what it wants."""
         for follower in self._followers:
             if follower.neighbours.fileno() in ready:
-                for neighbour in follower.neighbours.changes():
-                    self._tell(follower, neighbour)
+                try:
+                    for neighbour in follower.neighbours.changes():
+                        self._tell(follower, neighbour)
+                except OSError as error:
+                    self._complain(f"the kernel does not tell all neighbours: {error}")
         if self._path.event_fd in ready:
             self._ask(self._path.poll())
 
@@ -101,17 +105,32 @@ class Keeper:
         if key is None:
             return
         known = (key, neighbour.family, neighbour.address)
-        if neighbour.mac is None:
-            self._known.discard(known)
-        else:
+        noted = False
+        try:
+            noted = self._path.set_neighbor(*known, neighbour.mac)
+            if not noted and neighbour.mac is not None:
+                self._complain(f"{key.vpc} on {key.interface} has more neighbours than the packet path has room for")
+        except OSError as error:
+            self._complain(f"the packet path takes no neighbour of {key.vpc}: {error}")
+        if noted and neighbour.mac is not None:
             self._known.add(known)
-        self._path.set_neighbor(key, neighbour.family, neighbour.address, neighbour.mac)
+        else:
+            self._known.discard(known)
 
     def _ask(self, wanted: Iterable[tuple[AttachmentKey, Family, int]]) -> None:
         for key, family, address in wanted:
             if key in self._by_attachment:
                 neighbours, index = self._by_attachment[key]
-                neighbours.resolve(index, family, address)
+                try:
+                    neighbours.resolve(index, family, address)
+                except OSError as error:
+                    self._complain(f"the kernel looks for no neighbour: {error}")
+
+    def _complain(self, what: str) -> None:
+        """Log it the first time: the log of a lab is no place for a line a packet."""
+        if what not in self._complained:
+            self._complained.add(what)
+            _log.warning("%s", what)
 
 
 def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
@@ -143,9 +162,10 @@ def attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBindin
     raise AssertionError(hooks)
 
 
-def _not_found(missing: set[tuple[AttachmentKey, Family, int]]) -> str:
+def _not_found(missing: set[tuple[AttachmentKey, Family, int]], complaints: set[str]) -> str:
     some = [f"{format_address(family, address)} of {key.vpc}" for key, family, address in sorted(missing)]
-    return f"the gateway can't reach {', '.join(some[:5])}{' and more' if len(some) > 5 else ''}"
+    why = "".join(f"; {complaint}" for complaint in sorted(complaints))
+    return f"the gateway can't reach {', '.join(some[:5])}{' and more' if len(some) > 5 else ''}{why}"
 
 
 @contextmanager

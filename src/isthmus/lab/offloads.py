@@ -37,7 +37,9 @@ def prepare_for_xdp(interface: str) -> None:
 def _switch_off(control: socket.socket, interface: str, unwanted: set[str]) -> None:
     """Features by the names that ``ethtool -k`` has for them; one that this kernel does not know is passed over."""
     bits = [number for number, name in enumerate(_feature_names(control, interface)) if name in unwanted]
-    blocks = [sum(1 << bit % 32 for bit in bits if bit // 32 == block) for block in range(max(bits, default=-1) // 32 + 1)]
+    blocks = [
+        sum(1 << bit % 32 for bit in bits if bit // 32 == block) for block in range(max(bits, default=-1) // 32 + 1)
+    ]
     if blocks:
         wanted = b"".join(struct.pack("=II", block, 0) for block in blocks)  # valid, requested
         _ask(control, interface, struct.pack("=II", _SET_FEATURES, len(blocks)) + wanted)

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from isthmus.tables.address import Family, address_bytes, address_from_bytes
 
 _GROUP_NEIGH: Final = 4  # RTMGRP_NEIGH
-_NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
-_REQUEST, _CREATE, _DUMP = 0x1, 0x400, 0x300
+_DONE, _NEWNEIGH, _DELNEIGH, _GETNEIGH = 3, 28, 29, 30
+_REQUEST, _INTERRUPTED, _CREATE, _DUMP = 0x1, 0x10, 0x400, 0x300
 _DESTINATION, _LINK_ADDRESS = 1, 2  # NDA_DST, NDA_LLADDR
 _USE: Final = 0x01  # NTF_USE
 
@@ -30,6 +30,10 @@ _ATTRIBUTE: Final = Struct("=HH")  # nlattr: length with its header, type
 _FAMILIES: Final[dict[int, Family]] = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
 _MAC_BYTES, _GROUP_MAC = 6, 1  # a multicast neighbour is nobody's
 _BUFFER_BYTES: Final = 1 << 20
+_LOST: Final = (errno.ENOBUFS, errno.ENOMEM)  # what the kernel says where it had more to tell than there was room
+
+
+_Key = tuple[int, Family, int]  # interface, family, address
 
 
 class Neighbour(NamedTuple):
@@ -52,6 +56,9 @@ class Neighbours:
         )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._socket.bind((0, _GROUP_NEIGH))
+        self._usable: set[_Key] = set()
+        self._unheard: set[_Key] | None = None  # while the whole table is being told: who has not been heard of in it
+        self._again = False  # the table must be told once more: what has been told has a hole
         self._dump()
 
     def fileno(self) -> int:
@@ -61,23 +68,28 @@ class Neighbours:
     def changes(self) -> Iterator[Neighbour]:
         """What was told since the last call; never waits. The first call tells what was known from the start.
 
-        If the kernel had more to tell than the socket could hold, the whole table is asked for again. A neighbour
-        deleted in that very moment stays known until it is deleted again or asked for.
+        Where the kernel had more to tell than the socket could hold, the whole table is asked for again, and whoever is
+        not in it any more is told as gone. OSError if the kernel refuses to tell; the next call tries again.
         """
         while True:
+            if self._again and self._unheard is None:
+                self._dump()
             try:
                 data = self._socket.recv(_BUFFER_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno not in _LOST:
                     raise
-                self._dump()
+                self._again = True
                 continue
-            for neighbour in parse(data):
-                if neighbour.stale:
-                    self.resolve(neighbour.interface, neighbour.family, neighbour.address)
-                yield neighbour
+            for kind, flags, body in _messages(data):
+                self._again = self._again or bool(flags & _INTERRUPTED)
+                if kind == _DONE:
+                    yield from self._gone()
+                elif kind in (_NEWNEIGH, _DELNEIGH) and (neighbour := _neighbour(body, gone=kind == _DELNEIGH)):
+                    self._hear(neighbour)
+                    yield neighbour
 
     def resolve(self, interface: int, family: Family, address: int) -> None:
         """Have the kernel find out, or confirm, who has this address (left-aligned) on a link of its namespace.
@@ -95,7 +107,29 @@ class Neighbours:
         self._socket.close()
 
     def _dump(self) -> None:
+        """Ask for the whole table. Only where it is not being told already: that would be refused (EBUSY)."""
+        self._again = True  # until it is asked for
         self._send(_GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
+        self._again = False
+        self._unheard = set(self._usable)
+
+    def _hear(self, neighbour: Neighbour) -> None:
+        key = neighbour[:3]
+        if self._unheard is not None:
+            self._unheard.discard(key)
+        if neighbour.mac is None:
+            self._usable.discard(key)
+        else:
+            self._usable.add(key)
+        if neighbour.stale:
+            self.resolve(*key)
+
+    def _gone(self) -> Iterator[Neighbour]:
+        """At the end of the table: whom it does not hold any more. Nobody, if it has to be told once more."""
+        missing, self._unheard = self._unheard or set(), None
+        if not self._again:
+            self._usable -= missing
+            yield from (Neighbour(*key, None) for key in sorted(missing))
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
@@ -103,15 +137,19 @@ class Neighbours:
 
 def parse(data: bytes) -> Iterator[Neighbour]:
     """The neighbours in a netlink datagram. Passed over: other messages, other families, what is not there whole."""
+    for kind, _, body in _messages(data):
+        if kind in (_NEWNEIGH, _DELNEIGH) and (found := _neighbour(body, gone=kind == _DELNEIGH)):
+            yield found
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and body of every message that is there whole."""
     at = 0
     while at + _HEADER.size <= len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+        length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
         if length < _HEADER.size or at + length > len(data):
             return
-        if kind in (_NEWNEIGH, _DELNEIGH):
-            found = _neighbour(data[at + _HEADER.size : at + length], gone=kind == _DELNEIGH)
-            if found:
-                yield found
+        yield kind, flags, data[at + _HEADER.size : at + length]
         at += (length + 3) & ~3
 
 
