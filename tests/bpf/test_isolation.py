@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -134,6 +135,21 @@ def test_binding_a_port_that_does_not_exist_is_refused(place: Bench) -> None:
     with pytest.raises(BpfError, match="ports"):
         place.path.apply(tables([A], []), wrong)
     assert place.path.run(udp("p1", "10.1.0.5", "10.2.0.9"), place.ifindex["p1"], "xdp").verdict is Verdict.FORWARDED
+
+
+def test_an_xdp_port_leaves_tags_in_frames(place: Bench) -> None:
+    """Else hardware takes a tag out, and the program reads the frame of another VPC as an untagged one."""
+
+    def tags_beside() -> str:
+        told = subprocess.run(["ethtool", "-k", "p6"], capture_output=True, text=True, check=True).stdout
+        return next(line for line in told.splitlines() if line.startswith("rx-vlan-offload"))
+
+    assert tags_beside() == "rx-vlan-offload: on"
+    place.path.attach(place.ifindex["p6"], "tc")
+    assert tags_beside() == "rx-vlan-offload: on", "TC sees tags beside frames"
+    place.path.attach(place.ifindex["p6"], "xdp")
+    assert tags_beside() == "rx-vlan-offload: off"
+    place.path.detach(place.ifindex["p6"])
 
 
 def test_a_packet_path_is_empty_until_it_is_given_tables() -> None:

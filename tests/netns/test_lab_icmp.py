@@ -1,4 +1,4 @@
-"""ICMP that the gateway says and ICMP that it carries, as real kernels take it: path MTU discovery and TTL through NAT."""
+"""ICMP that the gateway says and that it carries, as real kernels take it: path MTU discovery and TTL through NAT."""
 
 from __future__ import annotations
 

@@ -80,6 +80,21 @@ def test_every_address_can_be_used_at_once_and_a_second_lab_of_that_name_is_refu
     control.down(NAME, silent)
 
 
+def test_the_gateway_s_kernels_follow_no_redirect_and_no_source_route_of_a_tenant() -> None:
+    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    off = {
+        "ipv4": ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route", "forwarding"),
+        "ipv6": ("accept_redirects", "forwarding"),
+    }
+    with inside(f"{NAME}.gw.vpc-1"):
+        for which in ("all", "default", "eth0"):
+            for family, settings in off.items():
+                for setting in settings:
+                    assert Path(f"/proc/sys/net/{family}/conf/{which}/{setting}").read_text() == "0\n", setting
+            assert Path(f"/proc/sys/net/ipv6/conf/{which}/accept_source_route").read_text() == "-1\n"
+    control.down(NAME, silent)
+
+
 def test_a_namespace_of_somebody_else_is_left_alone() -> None:
     theirs = f"{NAME}-vpc-2"
     subprocess.run(["ip", "netns", "add", theirs], check=True)

@@ -22,7 +22,7 @@ from pyroute2 import IPRoute, netns
 
 from isthmus.bench.configuration import GATEWAY
 from isthmus.datapath.netns import NAMED, inside
-from isthmus.lab.offloads import prepare_for_xdp
+from isthmus.datapath.offloads import prepare_for_xdp
 
 PREFIX: Final = "isthmus-bench-"
 

@@ -7,6 +7,7 @@ The programs live as long as the ``PacketPath``: links are file descriptors.
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from dataclasses import dataclass, fields
 from types import TracebackType
@@ -29,6 +30,7 @@ from isthmus.datapath.libbpf import (
 )
 from isthmus.datapath.neighbours import Neighbours, known
 from isthmus.datapath.numbers import Names
+from isthmus.datapath.offloads import leave_tags_in_frames
 from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer
 from isthmus.datapath.roots import Roots
 from isthmus.datapath.store import Table
@@ -162,12 +164,18 @@ class PacketPath:
         self._object.close()
 
     def attach(self, ifindex: int, hook: Hook) -> None:
-        """Judge what enters on a port: natively in the driver, by generic XDP, or at TC ingress."""
+        """Judge what enters on a port: natively in the driver, by generic XDP, or at TC ingress.
+
+        Raises ``BpfError``, also where an XDP program could not see the VLAN tags of frames."""
         self.detach(ifindex)
         if hook == "tc":
             self._links[ifindex] = attach_tcx(self._object.program("gateway_tc"), ifindex)
         else:
             mode: Literal["native", "generic"] = "native" if hook == "xdp" else "generic"
+            try:
+                leave_tags_in_frames(socket.if_indextoname(ifindex))
+            except OSError as error:
+                raise BpfError(error.errno, f"attach by XDP: {error.strerror}; use the hook tc") from error
             self._links[ifindex] = attach_xdp(self._object.program("gateway_xdp"), ifindex, mode)
 
     def detach(self, ifindex: int) -> None:

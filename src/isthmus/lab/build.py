@@ -17,7 +17,7 @@ from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from isthmus.datapath.netns import NAMED, inside
-from isthmus.lab.offloads import prepare_for_xdp
+from isthmus.datapath.offloads import prepare_for_xdp
 from isthmus.lab.plan import ON_LINK, LabPlan, LabVpc, Link
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, format_address, parse_address
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import socket
 import struct
@@ -13,11 +14,13 @@ _SET_TX_CHECKSUM: Final = 0x17  # ETHTOOL_STXCSUM
 _GET_STRINGS: Final = 0x1B  # ETHTOOL_GSTRINGS
 _SET_GRO: Final = 0x2C  # ETHTOOL_SGRO
 _COUNT_STRINGS: Final = 0x37  # ETHTOOL_GSSET_INFO
+_GET_FEATURES: Final = 0x3A  # ETHTOOL_GFEATURES
 _SET_FEATURES: Final = 0x3B  # ETHTOOL_SFEATURES
 _FEATURES: Final = 4  # ETH_SS_FEATURES
 _NAME_BYTES: Final = 32  # ETH_GSTRING_LEN
 
-_TAGS_BESIDE_FRAMES: Final = {"tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"}
+_SENT_TAGS_BESIDE_FRAMES: Final = {"tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"}
+_RECEIVED_TAGS_BESIDE_FRAMES: Final = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"}
 """Features that let the tags of 802.1Q and 802.1ad (a provider's) travel in the skb, and not in the frame."""
 
 
@@ -31,7 +34,19 @@ def prepare_for_xdp(interface: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _ask(control, interface, struct.pack("=II", _SET_GRO, 1))  # struct ethtool_value
         _ask(control, interface, struct.pack("=II", _SET_TX_CHECKSUM, 0))
-        _switch_off(control, interface, _TAGS_BESIDE_FRAMES)
+        _switch_off(control, interface, _SENT_TAGS_BESIDE_FRAMES)
+
+
+def leave_tags_in_frames(interface: str) -> None:
+    """Make a port fit for an XDP program of ours: VLAN tags stay in the frames, where the program sees them.
+
+    Hardware that takes them out would have it read a tagged frame as an untagged one, of another VPC. OSError where
+    the device can't leave them in.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        _switch_off(control, interface, _RECEIVED_TAGS_BESIDE_FRAMES)
+        if left := _switched_on(control, interface) & _RECEIVED_TAGS_BESIDE_FRAMES:
+            raise OSError(errno.EOPNOTSUPP, f"{interface} can't leave VLAN tags in frames ({', '.join(sorted(left))})")
 
 
 def _switch_off(control: socket.socket, interface: str, unwanted: set[str]) -> None:
@@ -43,6 +58,14 @@ def _switch_off(control: socket.socket, interface: str, unwanted: set[str]) -> N
     if blocks:
         wanted = b"".join(struct.pack("=II", block, 0) for block in blocks)  # valid, requested
         _ask(control, interface, struct.pack("=II", _SET_FEATURES, len(blocks)) + wanted)
+
+
+def _switched_on(control: socket.socket, interface: str) -> set[str]:
+    names = _feature_names(control, interface)
+    blocks = -(-len(names) // 32)
+    answer = _ask(control, interface, struct.pack("=II", _GET_FEATURES, blocks) + bytes(16 * blocks))
+    active = [struct.unpack_from("=4I", answer, 8 + 16 * block)[2] for block in range(blocks)]  # available, requested
+    return {name for number, name in enumerate(names) if active[number // 32] >> number % 32 & 1}
 
 
 def _feature_names(control: socket.socket, interface: str) -> list[str]:
