@@ -1,6 +1,6 @@
 """The long run: random packets over random configurations, twin against BPF, until the first difference.
 
-``scripts/fuzz --packets 1000000``. A difference prints its seed; ``--seed N --configurations 1`` repeats it.
+``scripts/fuzz --packets 1000000``. A difference prints its seed; ``--seed N --packets 1`` repeats it.
 """
 
 from __future__ import annotations

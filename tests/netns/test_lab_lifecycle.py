@@ -19,6 +19,7 @@ from tests.netns.labs import EXAMPLES, isthmus, of_files
 
 NAME = "isthmus-test-life"
 OVERLAP = EXAMPLES / "5-overlapping-subnets.yaml"
+EVERY_ONE = 1000
 
 
 def traces() -> tuple[list[str], list[str]]:
@@ -81,7 +82,7 @@ def test_every_address_can_be_used_at_once_and_a_second_lab_of_that_name_is_refu
 
 
 def test_the_gateway_s_kernels_follow_no_redirect_and_no_source_route_of_a_tenant() -> None:
-    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    half_made(furnished=True)
     off = {
         "ipv4": ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route", "forwarding"),
         "ipv6": ("accept_redirects", "forwarding"),
@@ -107,7 +108,7 @@ def test_a_namespace_of_somebody_else_is_left_alone() -> None:
 
 
 def test_a_namespace_made_anew_by_somebody_else_is_left_alone() -> None:
-    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    half_made()
     theirs = f"{NAME}-vpc-2"
     subprocess.run(["ip", "netns", "delete", theirs], check=True)
     subprocess.run(["ip", "netns", "add", theirs], check=True)
@@ -160,18 +161,21 @@ def test_down_after_up_was_killed_half_way(stop_after: int) -> None:
     control.down(NAME, silent)
 
 
-def half_made(stop_after: int) -> State:
-    """What is there when ``up`` is killed right after it made so many namespaces, and noted all but the last."""
+def half_made(stop_after: int = EVERY_ONE, *, furnished: bool = False) -> State:
+    """What is there when ``up`` is killed: right after it made so many namespaces, all but the last of them noted; or
+    if it made them all, before it started the keeper."""
     objects = of_files(OVERLAP, name=NAME)
     state = State(NAME)
     state.create()
     state.write_json("lab.json", control.describe(objects.plan, []))
     state.write_objects(objects)
     names = objects.plan.namespaces[:stop_after]
-    for name in names:
+    for number, name in enumerate(names, 1):
         build.make_namespace(name)
-        if name != names[-1]:
+        if number != stop_after:
             state.note_namespace(name, (NAMED / name).stat().st_ino)
+    if furnished:
+        build.furnish(objects.plan)
     return state
 
 
@@ -192,7 +196,7 @@ def test_up_tells_why_the_packet_path_did_not_come_up(monkeypatch: pytest.Monkey
 
 
 def test_a_process_that_stays_behind_is_named_and_cut_off() -> None:
-    control.up(of_files(OVERLAP, name=NAME), [], silent)
+    half_made(furnished=True)
     with inside(f"{NAME}-vpc-1"):
         process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     try:

@@ -56,3 +56,22 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
 
 def test_no_escape_codes_outside_a_terminal() -> None:
     assert "\x1b" not in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        ("--help", {"pyroute2", "pydantic", "yaml", "ruamel", "isthmus.datapath"}),
+        (
+            "check examples/ipv6.yaml",
+            {"pyroute2", "ruamel", "isthmus.datapath", "isthmus.lab.control", "isthmus.bench"},
+        ),
+    ],
+)
+def test_no_command_waits_for_what_others_need(arguments: str, unneeded: set[str]) -> None:
+    """Each of these takes longer to load than `check` takes for a small file."""
+    program = f"import sys; sys.argv[1:] = {arguments.split()}\nfrom isthmus.cli.main import main\ntry: main()\n"
+    program += "finally: print(*sys.modules, file=sys.stderr)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert unneeded & set(done.stderr.split()) == set()

@@ -235,10 +235,10 @@ class _Builder:
 
     def _mapping(self) -> dict[str, Any]:
         pairs = {}
-        following, node = self.next, self._node
+        following, node, key = self.next, self._node, self._key
         count = 0
         while type(event := following()) is not MappingEndEvent:
-            pairs[self._key(event)] = node(following())
+            pairs[key(event)] = node(following())
             count += 1
         if count != len(pairs):
             self.odd = True
@@ -264,12 +264,13 @@ class _Builder:
     def _key(self, event: Any) -> str:
         """Keys are the text that stands there, so ``no:`` and ``100:`` are the names "no" and "100"."""
         self.nodes += 1
-        if type(event) is AliasEvent:
-            key = self._alias(event)
-        elif type(event) is ScalarEvent:
-            key = event.value
+        if type(event) is ScalarEvent:
+            key: str = event.value
             if event.anchor is not None:
                 self.anchors[event.anchor] = (key, 1)
+            return key
+        if type(event) is AliasEvent:
+            key = self._alias(event)
         else:
             raise _Refused(event, "a key must be plain text, not a list or a mapping")
         if not isinstance(key, str):

@@ -20,7 +20,7 @@ from isthmus.tables.address import BITS, Family, Prefix, format_address, parse_a
 class Shape(BaseModel):
     """Base of every object and part: unknown fields are errors, and nothing is converted (``"5"`` is no number)."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)  # built when first used: start-up is short
 
     def keys_written(self) -> set[str]:
         """The keys that stand in the YAML, by the names they have there."""

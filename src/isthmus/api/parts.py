@@ -67,21 +67,24 @@ def _is_container(model: type[BaseModel], name: str) -> bool:
 
 
 @cache
-def _has_later(model: type[BaseModel]) -> bool:
-    """True if a field of this model, or of one inside it, is not carried yet."""
-    return any(
-        not part.carried or (part.inner is not None and _has_later(part.inner)) for part in parts(model).values()
+def _later_parts(model: type[BaseModel]) -> tuple[tuple[str, Part], ...]:
+    """The fields that are not carried yet, and those in which there may be such."""
+    return tuple(
+        (key, part)
+        for key, part in parts(model).items()
+        if not part.carried or (part.inner is not None and _later_parts(part.inner))
     )
 
 
 def not_carried(value: BaseModel, path: Path = ()) -> Iterator[Path]:
     """The paths of all fields that were written and that this version only knows."""
-    for key, part in parts(type(value)).items():
-        if part.name not in value.model_fields_set:
+    written = value.model_fields_set
+    for key, part in _later_parts(type(value)):
+        if part.name not in written:
             continue
         if not part.carried:
             yield (*path, key)
-        elif part.inner is not None and _has_later(part.inner):
+        else:
             yield from _inside(getattr(value, part.name), (*path, key))
 
 

@@ -1,33 +1,20 @@
 """``isthmus bench``."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from isthmus.bench import BenchError
-from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
-from isthmus.bench.gateway import StaticNat, StaticNatTcp
-from isthmus.bench.machine import quietest_cpu
-from isthmus.bench.run import (
-    FULL,
-    PACKET_COMPARISONS,
-    QUICK,
-    TCP_COMPARISONS,
-    Effort,
-    Row,
-    packet_rates,
-    rows,
-    tcp_rates,
-)
-from isthmus.bench.subject import Subject
-from isthmus.bench.throughput import KernelForwardTcp
-from isthmus.bench.topology import sweep
 from isthmus.cli.output import NO, Output, OutputOption, die, err, out, print_json
+
+if TYPE_CHECKING:
+    from isthmus.bench.run import Row
 
 LOADED = (1, 1_000, 10_000)
 """Peerings loaded: the numbers in the rows' names."""
@@ -45,9 +32,11 @@ def bench(
     """
     if os.geteuid() != 0:
         die("bench makes network namespaces and loads programs into the kernel: it needs root")
+    from isthmus.bench import BenchError  # here, because netlink takes longer to load than `check` does to answer
+
     signal.signal(signal.SIGTERM, _end)
     try:
-        answer = _measure(QUICK if quick else FULL)
+        answer = _measure(quick)
     except BenchError as error:
         die(str(error), status=NO)
     if output is Output.JSON:
@@ -56,8 +45,17 @@ def bench(
         out().print(_table(answer))
 
 
-def _measure(effort: Effort) -> list[Row]:
+def _measure(quick: bool) -> list[Row]:
+    from isthmus.bench import run
+    from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
+    from isthmus.bench.gateway import StaticNat, StaticNatTcp
+    from isthmus.bench.machine import quietest_cpu
+    from isthmus.bench.subject import Subject
+    from isthmus.bench.throughput import KernelForwardTcp
+    from isthmus.bench.topology import sweep
+
     console = err()
+    effort = run.QUICK if quick else run.FULL
 
     def warn(line: str) -> None:
         console.print(f"warning: {line}", style="yellow")
@@ -66,9 +64,12 @@ def _measure(effort: Effort) -> list[Row]:
         console.print(f"removed {name}, which an earlier bench left behind")
     cpu = quietest_cpu()
     baselines: list[Subject] = [XdpRedirect(), KernelForward(), KernelNftablesNat()]
-    packets = packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, console.print, warn)
-    tcp = tcp_rates([KernelForwardTcp(), StaticNatTcp()], effort, cpu, console.print)
-    return [*rows(packets, PACKET_COMPARISONS, "Mpps", 1e6), *rows(tcp, TCP_COMPARISONS, "Gb/s", 1e9)]
+    packets = run.packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, console.print, warn)
+    tcp = run.tcp_rates([KernelForwardTcp(), StaticNatTcp()], effort, cpu, console.print)
+    return [
+        *run.rows(packets, run.PACKET_COMPARISONS, "Mpps", 1e6),
+        *run.rows(tcp, run.TCP_COMPARISONS, "Gb/s", 1e9),
+    ]
 
 
 def _table(answer: list[Row]) -> Table:

@@ -8,11 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from isthmus.api.rewrite import Edit, NotRewritable, move_as
 from isthmus.api.sources import Source
 from isthmus.cli.objects import Loaded
 from isthmus.cli.output import die, err
-from isthmus.model.build import movable_nat
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -37,6 +35,9 @@ def _ended(lines: Iterator[str]) -> Iterator[str]:
 
 def fixes(loaded: Loaded) -> list[Fixed]:
     """What can be mended, by file; what cannot, and what was, is told on stderr."""
+    from isthmus.api.rewrite import Edit, NotRewritable, move_as  # here: ruamel takes long to load, and few need it
+    from isthmus.model.build import movable_nat
+
     console = err()
     edits: defaultdict[str, list[Edit]] = defaultdict(list)
     for move in movable_nat(loaded.objects):

@@ -1,4 +1,7 @@
-"""``isthmus lab``: up, probe, exec, down, list."""
+"""``isthmus lab``: up, probe, exec, down, list.
+
+What makes namespaces and sends packets is imported where it is called: loading it takes longer than `isthmus check`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,12 +20,13 @@ from rich.table import Table
 from isthmus.cli import objects, output
 from isthmus.cli.output import Output, OutputOption
 from isthmus.compile import compile_tables
-from isthmus.lab import control
 from isthmus.lab.plan import LabPlan, WrongHost, plan
-from isthmus.lab.probe.run import Result
-from isthmus.lab.probe.run import probe as try_all
 from isthmus.lab.state import LabError, Objects, State
 from isthmus.tables.address import Family, format_address, parse_address
+
+if TYPE_CHECKING:
+    from isthmus.lab.control import Up
+    from isthmus.lab.probe.run import Result
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +66,8 @@ def up(
     output_: OutputOption = Output.TEXT,
 ) -> None:
     """Build a lab; returns when every address in it can be used."""
+    from isthmus.lab import control
+
     _need_root()
     console = output.err()
     loaded = objects.load(files)
@@ -104,6 +110,9 @@ def probe(
     one that they don't; and a few pairs of VPCs that do not peer. *answered*: it arrived and the reply came back.
     *delivered*: it arrived, and no reply came back. *dropped*: it never arrived.
     """
+    from isthmus.lab import control
+    from isthmus.lab.probe.run import probe as try_all
+
     _need_root()
     try:
         state = State(name)
@@ -147,6 +156,8 @@ def exec_(
 @app.command()
 def down(name: NameOption = "isthmus") -> None:
     """Remove all that `lab up` made, also after a crash half-way."""
+    from isthmus.lab import control
+
     _need_root()
     try:
         control.down(name, lambda step: output.err().print(step, style="yellow"))
@@ -158,6 +169,8 @@ def down(name: NameOption = "isthmus") -> None:
 @app.command("list")
 def list_(output_: OutputOption = Output.TEXT) -> None:
     """The labs of this machine, with the names of their namespaces and interfaces."""
+    from isthmus.lab import control
+
     _need_root()
     labs = control.listing()
     if output_ is Output.JSON:
@@ -216,7 +229,7 @@ def _hosts(given: list[str]) -> dict[str, list[tuple[Family, int]]]:
     return found
 
 
-def _print_plan(planned: LabPlan, made: control.Up) -> None:
+def _print_plan(planned: LabPlan, made: Up) -> None:
     console = output.out()
     hooks = ", ".join(sorted(set(made.hooks.values())))
     console.print(f"lab {planned.name} is up on {hooks}, in {made.seconds:.1f} s", style="bold")

@@ -19,7 +19,7 @@ app = typer.Typer(
     epilog="""
 Try, with no root and no kernel:
 
-- `isthmus check examples/` : are the objects right?
+- `isthmus check examples/5-overlapping-subnets.yaml` : are the objects right?
 - `isthmus trace FILE --from vpc-1 --src 10.1.1.5 --dst 192.168.2.7` : what happens to this packet, and to its reply?
 - `isthmus map FILE --peering vpc-1--vpc-2 --vpc vpc-1 10.1.1.5` : how does the peer see this address?
 

@@ -1,17 +1,23 @@
-"""Loading objects for the commands: files in, the model and its problems out, and how problems are told in passing."""
+"""Loading objects for the commands: files in, the model and its problems out, and how problems are told in passing.
+
+What validates is imported where it is called: `--help` need not wait for it.
+"""
+
+from __future__ import annotations
 
 import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from isthmus.api.objects import Objects, read_objects
 from isthmus.api.sources import Source, SourceError, read_sources
 from isthmus.cli.output import die, err
-from isthmus.model.build import build
 from isthmus.model.types import Model
 from isthmus.problems import Problem, Severity
+
+if TYPE_CHECKING:
+    from isthmus.api.objects import Objects
 
 _PATIENCE = 0.5  # seconds until a terminal is told what takes so long
 
@@ -44,6 +50,9 @@ def read(files: Sequence[str]) -> list[Source]:
 
 def resolve(sources: Sequence[Source]) -> Loaded:
     """From bytes to the model."""
+    from isthmus.api.objects import read_objects
+    from isthmus.model.build import build
+
     with uncollected(), working("reading the objects"):
         objects, texts = read_objects(sources)
     with uncollected(), working("resolving the objects"):

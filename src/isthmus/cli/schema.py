@@ -1,6 +1,5 @@
 """``isthmus schema``: the JSON schema of the objects."""
 
-from isthmus.api.schema import json_schema
 from isthmus.cli.output import Output, OutputOption, print_json
 
 
@@ -10,5 +9,7 @@ def schema(output: OutputOption = Output.TEXT) -> None:
 
     It describes one object of any kind. It is the same with `-o json`.
     """
+    from isthmus.api.schema import json_schema  # here, because what validates takes long to load
+
     del output  # a schema is JSON either way
     print_json(json_schema())

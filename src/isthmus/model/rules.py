@@ -42,9 +42,9 @@ def _reach(rule: Rule, part: DraftSide, other: DraftSide) -> Reach:
     """The families in which both ends are exposed and named; the others fall away."""
     src: dict[Family, sets.Set] = {}
     dst: dict[Family, sets.Set] = {}
-    for family in FAMILIES:
-        here = _within(part.in_family(family).private, rule.src, family)
-        there = _within(other.in_family(family).public, rule.dst, family)
+    for family in part.exposed.keys() & other.exposed.keys():
+        here = _within(part.exposed[family].private, rule.src, family)
+        there = _within(other.exposed[family].public, rule.dst, family)
         if here and there:
             src[family], dst[family] = here, there
     return Reach(src, dst)
@@ -123,6 +123,8 @@ def _ranges_cover(one: Ranges, other: Ranges) -> bool:
 
 def _numbers(ranges: Ranges) -> sets.Set:
     """Inclusive ranges of ports as a set; none written is any."""
+    if len(ranges) == 1:
+        return ((ranges[0][0], ranges[0][1] + 1),)
     return sets.union((low, high + 1) for low, high in ranges or _ANY)
 
 

@@ -38,7 +38,7 @@ def union(intervals: Iterable[Interval]) -> Set:
 
 def of(prefixes: Iterable[Prefix]) -> Set:
     """The addresses of some prefixes of one family."""
-    return union(map(interval, prefixes))
+    return union([interval(prefix) for prefix in prefixes])
 
 
 def intersection(one: Set, other: Set) -> Set:

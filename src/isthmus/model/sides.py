@@ -94,4 +94,6 @@ def _icmp(match: IcmpMatch) -> Match:
 
 def _joined(ranges: PortRanges | None) -> PortRanges:
     """Sorted and disjoint; ranges that touch become one, because each that is left costs an entry in the tables."""
-    return tuple((first, stop - 1) for first, stop in sets.union((low, high + 1) for low, high in ranges or ()))
+    if not ranges or len(ranges) == 1:
+        return ranges or ()
+    return tuple((first, stop - 1) for first, stop in sets.union((low, high + 1) for low, high in ranges))
