@@ -11,7 +11,7 @@ import pytest
 from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, PacketPath, PortBinding
 from isthmus.model.types import Attachment, Item, Model, Peering, Side, StaticRoute, Vpc
-from isthmus.tables.address import Prefix, parse_address
+from isthmus.tables.address import Family, Prefix, parse_address
 from isthmus.tables.entries import AttachmentKey, Nat, Tables, Tag
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.twin import Twin
@@ -62,12 +62,12 @@ def apply(path: PacketPath, tables: Tables, routers: int = 1) -> Twin:
     """Into the packet path and a twin, with the MACs of all routers known."""
     ports = {name: PortBinding(ifindex, MAC[name], 1500) for name, ifindex in IFINDEX.items()}
     path.apply(tables, Bindings(ports))
-    known = {}
+    known: dict[tuple[AttachmentKey, Family, int], bytes] = {}
     for name in (name for name in tables.vpcs if name != "a"):
         for n in range(routers):
             key = AttachmentKey(name, name)
-            known[key, ROUTER + (n << 96)] = bytes([2, 0xBB, 0, 0, MAC[name][5], n])
-            path.set_neighbor(key, 4, ROUTER + (n << 96), known[key, ROUTER + (n << 96)])
+            known[key, 4, ROUTER + (n << 96)] = bytes([2, 0xBB, 0, 0, MAC[name][5], n])
+            path.set_neighbor(key, 4, ROUTER + (n << 96), known[key, 4, ROUTER + (n << 96)])
     return Twin(tables, Environment({name: PortInfo(mac, 1500) for name, mac in MAC.items()}, known))
 
 

@@ -46,8 +46,7 @@ class Bench:
         }
         self._apply(tables, ports)
         self._learn(rng, tables)
-        known = {(key, address): mac for (key, _, address), mac in self.neighbours.items()}
-        twin = Twin(tables, Environment(ports=ports, neighbors=known, hook="tc" if hook == "tc" else "xdp"))
+        twin = Twin(tables, Environment(ports=ports, neighbors=self.neighbours, hook="tc" if hook == "tc" else "xdp"))
         senders = [
             (Packets(rng, tables, vpc), attachment)
             for vpc in tables.vpcs.values()

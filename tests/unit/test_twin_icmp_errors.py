@@ -16,7 +16,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Packet, Raw
 
-from isthmus.tables.entries import Nat, RuleEntry
+from isthmus.tables.address import Family
+from isthmus.tables.entries import AttachmentKey, Nat, RuleEntry
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.twin import Outcome
 from tests.scenarios.packets.builder import Offer, Peering, attachment, hop, number, route, rule, side
@@ -286,7 +287,9 @@ def test_errors_and_stateful_sides(stateful: object) -> None:
 def test_an_error_takes_the_next_hop_of_the_conversation() -> None:
     """Shared by the mirror of the packet inside: an error comes where the replies come."""
     hops = (hop(LINKS["red"], "10.1.1.2"), hop(LINKS["red"], "10.1.1.3"))
-    macs = {(LINKS["red"].key, number(f"10.1.1.{last}")): bytes([2, 0, 0, 0, 9, last]) for last in (2, 3)}
+    macs: dict[tuple[AttachmentKey, Family, int], bytes] = {
+        (LINKS["red"].key, 4, number(f"10.1.1.{last}")): bytes([2, 0, 0, 0, 9, last]) for last in (2, 3)
+    }
     network = replace(Network(), neighbors=macs).with_route("red", route("10.1.1.0/24", *hops))
     seen = set()
     for port in range(1, 60):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey
 
 
@@ -21,12 +22,12 @@ class PortInfo(NamedTuple):
 class Environment:
     """The node around the tables. A port that is not in ``ports`` is not on this node.
 
-    ``neighbors``: (attachment, left-aligned address on it) to MAC. ``hook``: where programs are attached, as only TC
+    ``neighbors``: (attachment, family, left-aligned address on it) to MAC. ``hook``: where programs are attached, as only TC
     can fragment. ``assumed``: an offline question; every port and neighbour is taken to be there, of any MTU.
     """
 
     ports: Mapping[str, PortInfo] = field(default_factory=dict)
-    neighbors: Mapping[tuple[AttachmentKey, int], bytes] = field(default_factory=dict)
+    neighbors: Mapping[tuple[AttachmentKey, Family, int], bytes] = field(default_factory=dict)
     hook: Literal["xdp", "tc"] = "xdp"
     assumed: bool = False
 

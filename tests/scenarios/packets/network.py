@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from isthmus.tables.address import FAMILIES
+from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.entries import Attachment, AttachmentKey, Origin, PortPolicy, Route, Tables, Vpc
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.twin import Outcome, Twin
-from tests.scenarios.packets.builder import Offer, Peering, attachment, exposures, hop, number, route, side
+from tests.scenarios.packets.builder import Offer, Peering, attachment, exposures, hop, route, side
 
 RED_MAC, BLUE_MAC, NET_MAC, GREEN_MAC = (bytes([2, 0, 0, 0, 0, last]) for last in (1, 2, 3, 4))
 """Those of the gateway's ports."""
@@ -65,7 +65,7 @@ RED_BLUE = Peering(RED_SIDE, BLUE_SIDE)
 """Static on both sides, in both families; .42 is a hole on both."""
 
 
-class Everyone(dict[tuple[AttachmentKey, int], bytes]):
+class Everyone(dict[tuple[AttachmentKey, Family, int], bytes]):
     """Neighbours that have all been resolved."""
 
     def get(self, key: object, default: object = None) -> bytes:
@@ -84,7 +84,7 @@ class Network:
     links: Mapping[str, Attachment] = field(default_factory=lambda: LINKS)
     routes: Mapping[str, tuple[Route, ...]] = field(default_factory=lambda: ROUTES)
     ports: Mapping[str, PortInfo] = field(default_factory=lambda: PORTS)
-    neighbors: Mapping[tuple[AttachmentKey, int], bytes] = field(default_factory=Everyone)
+    neighbors: Mapping[tuple[AttachmentKey, Family, int], bytes] = field(default_factory=Everyone)
     policies: Mapping[str, PortPolicy] = field(default_factory=dict)
     hook: Literal["xdp", "tc"] = "xdp"
     own_subnets: Mapping[str, str] = field(default_factory=dict)
@@ -122,6 +122,6 @@ def own(vpc: str, address: str) -> Route:
     return route(f"{address}/{128 if ':' in address else 32}", local=True)
 
 
-def known(vpc: str, *addresses: str) -> dict[tuple[AttachmentKey, int], bytes]:
+def known(vpc: str, *addresses: str) -> dict[tuple[AttachmentKey, Family, int], bytes]:
     """Just these neighbours."""
-    return {(LINKS[vpc].key, number(address)): NEIGHBOR_MAC for address in addresses}
+    return {(LINKS[vpc].key, *parse_address(address)): NEIGHBOR_MAC for address in addresses}

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import Case
 from isthmus.lab.state import Objects
+from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment, PortInfo
@@ -84,9 +85,9 @@ def _environment(plan: LabPlan) -> Environment:
         link.attachment.interface: PortInfo(bytes.fromhex(link.port_mac.replace(":", "")), link.mtu)
         for _, link in plan.links()
     }
-    neighbors: dict[tuple[AttachmentKey, int], bytes] = {
-        (link.attachment, address): bytes.fromhex(link.host_mac.replace(":", ""))
+    neighbors: dict[tuple[AttachmentKey, Family, int], bytes] = {
+        (link.attachment, family, address): bytes.fromhex(link.host_mac.replace(":", ""))
         for vpc in plan.vpcs
-        for link, _, address in vpc.next_hops()
+        for link, family, address in vpc.next_hops()
     }
     return Environment(ports, neighbors)

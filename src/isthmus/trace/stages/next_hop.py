@@ -14,7 +14,7 @@ def next_hop(judgement: Judgement) -> Verdict | None:
     if hop is None or translated is None:
         return Verdict.INTERNAL
     address = translated.dst if hop.gateway is None else hop.gateway
-    judgement.neighbor = environment.neighbors.get((hop.attachment, address))
+    judgement.neighbor = environment.neighbors.get((hop.attachment, translated.family, address))
     if judgement.neighbor is None:
         return Verdict.NEXT_HOP_UNRESOLVED
     return None if environment.ports[hop.attachment.interface].up else Verdict.PORT_DOWN
