@@ -22,8 +22,8 @@ class PortInfo(NamedTuple):
 class Environment:
     """The node around the tables. A port that is not in ``ports`` is not on this node.
 
-    ``neighbors``: (attachment, family, left-aligned address on it) to MAC. ``hook``: where programs are attached, as only TC
-    can fragment. ``assumed``: an offline question; every port and neighbour is taken to be there, of any MTU.
+    ``neighbors``: (attachment, family, left-aligned address on it) to MAC. ``hook``: where programs are attached, as
+    only TC can fragment. ``assumed``: an offline question; every port and neighbour is taken to be there, of any MTU.
     """
 
     ports: Mapping[str, PortInfo] = field(default_factory=dict)
