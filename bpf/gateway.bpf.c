@@ -46,6 +46,8 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 	out = attachment_at(hop->attachment);
 	if (!out)
 		return finish(hook, V_INTERNAL, packet->peering);
+	if (out->kind != TAG_UNTAGGED)
+		return finish(hook, V_NOT_CARRIED, packet->peering);
 	if (!out->ifindex)
 		return finish(hook, V_NO_ATTACHMENT, packet->peering);
 	pieces = wire_length(ctx, hook, ip) > out->mtu;

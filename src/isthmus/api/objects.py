@@ -196,7 +196,7 @@ def _right_sides(spec: object) -> dict[str, Side | None]:
 
 def _later_problems(found: Found[Any], body: BaseModel) -> Iterator[Problem]:
     for path in not_carried(body):
-        message = f"this version does not carry `{path[-1]}` yet: it has no effect"
+        message = f"this version does not carry `{path[-1]}` yet: what needs it is left out"
         hint = "leave it away until a version of isthmus carries it"
         yield found.problem(Severity.WARNING, "field-unsupported", path, message, hint, str(path[-1]), key=True)
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -21,7 +21,7 @@ from isthmus.cli import objects, output
 from isthmus.cli.output import Output, OutputOption
 from isthmus.compile import compile_tables
 from isthmus.lab.plan import LabPlan, WrongHost, plan
-from isthmus.lab.state import LabError, Objects, State
+from isthmus.lab.state import LabError, NoSuchLab, Objects, State
 from isthmus.tables.address import Family, format_address, parse_address
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def up(
         planned = plan(name, loaded.model, tables, extra, hook.value)
     except WrongHost as error:
         output.die(f"--host: {error}")
+    if not any(True for _ in planned.links()):
+        output.die("nothing to build: no VPC of these files has an attachment that is carried yet", status=output.NO)
     for notice in planned.notices:
         console.print(f"note: {notice}", style="yellow")
     try:
@@ -88,7 +90,7 @@ def up(
                 Objects(planned, loaded.model, tables), files, lambda step: console.print(step, style="dim")
             )
     except LabError as error:
-        output.die(str(error), status=output.NO)
+        _refuse(error)
     if output_ is Output.JSON:
         output.print_json(next(lab for lab in control.listing() if lab["name"] == name))
     else:
@@ -119,7 +121,7 @@ def probe(
         hooks = control.hooks(state)
         results, total = try_all(state.objects(), hooks, limit)
     except LabError as error:
-        output.die(str(error), status=output.NO)
+        _refuse(error)
     if total > len(results):
         output.err().print(
             f"note: {total} probes are possible, {len(results)} of them are made (--limit)", style="yellow"
@@ -130,6 +132,11 @@ def probe(
     else:
         _print_probe(results, wrong)
     raise typer.Exit(output.NO if wrong else output.OK)
+
+
+def _refuse(error: LabError) -> NoReturn:
+    """End: 2 where no such lab can be meant, 1 where it could not be done."""
+    output.die(str(error), status=output.USAGE if isinstance(error, NoSuchLab) else output.NO)
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False})
@@ -143,7 +150,7 @@ def exec_(
     try:
         planned = State(name).objects().plan
     except LabError as error:
-        output.die(str(error), status=output.NO)
+        _refuse(error)
     found = planned.vpc(vpc)
     if found is None:
         output.die(f"lab {name} has no VPC {vpc}; it has: {', '.join(v.name for v in planned.vpcs)}")
@@ -162,7 +169,7 @@ def down(name: NameOption = "isthmus") -> None:
     try:
         control.down(name, lambda step: output.err().print(step, style="yellow"))
     except LabError as error:
-        output.die(str(error), status=output.NO)
+        _refuse(error)
     output.out().print(f"lab {name} is gone")
 
 

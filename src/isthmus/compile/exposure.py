@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from isthmus.compile.intervals import Interval
 from isthmus.compile.sides import Offer
 from isthmus.model.types import Side
 from isthmus.tables.entries import Candidate, Exposure, Nat, Origin, PathKind, SideKey
@@ -81,7 +80,7 @@ def _judge(spans: list[Candidate | Own]) -> tuple[Candidate, ...]:
     own = [span for span in spans if isinstance(span, Own)]
     offers = [span for span in spans if isinstance(span, Candidate)]
     firm = [o for o in own if not o.yields]
-    real = [c for c in offers if c.kind is not PathKind.HOLE]
+    real = _best_of_sides([c for c in offers if c.kind is not PathKind.HOLE])
     if firm or (own and not offers):
         origin = (firm or own)[0].origin
         return (Candidate(PathKind.SAME_VPC, None, None, 0, 0, 0, origin),)
@@ -90,11 +89,16 @@ def _judge(spans: list[Candidate | Own]) -> tuple[Candidate, ...]:
     return tuple(sorted(real, key=_order)) if real else (min(offers, key=_order),)
 
 
+def _best_of_sides(offers: list[Candidate]) -> list[Candidate]:
+    """Of several items of one plain side that hold an address only the longest counts: they are one path."""
+    if len(offers) < 2:
+        return offers
+    best: dict[SideKey | None, Candidate] = {}
+    for offer in sorted(offers, key=_order):
+        best.setdefault(offer.there, offer)
+    return list(best.values())
+
+
 def _order(candidate: Candidate) -> tuple[SideKey, int, int, Origin]:
     assert candidate.there is not None
     return (candidate.there, -candidate.length, candidate.delta, candidate.origin)
-
-
-def own_subnets(intervals: Iterable[tuple[Interval, Origin]], yields: bool) -> list[Own]:
-    """The sending VPC's own addresses as spans of the sweep."""
-    return [Own(first, last, yields, origin) for (first, last), origin in intervals]

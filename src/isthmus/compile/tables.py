@@ -23,7 +23,7 @@ def compile_tables(model: Model) -> Tables:
     of_vpc: dict[str, list[ModelSide]] = defaultdict(list)
     for name in sorted(model.peerings):
         _peering(model.peerings[name], sides, offered, of_vpc)
-    vpcs = {name: _vpc(model.vpcs[name], offered[name], of_vpc[name]) for name in sorted(model.vpcs)}
+    vpcs = {name: _vpc(model.vpcs[name], offered[name], of_vpc[name], sides) for name in sorted(model.vpcs)}
     ports = {p.name: PortPolicy(p.hook, p.unclaimed) for p in sorted(model.gateway.ports)} if model.gateway else {}
     return Tables(vpcs, dict(sorted(sides.items())), ports)
 
@@ -52,21 +52,33 @@ def _side(side: ModelSide, other: ModelSide, layouts: dict[Family, Layout]) -> S
     )
 
 
-def _vpc(vpc: ModelVpc, offered: dict[Family, list[tuple[int, int, Candidate]]], sides: list[ModelSide]) -> Vpc:
-    table, assumed = routes.routes(vpc, sides)
+def _vpc(
+    vpc: ModelVpc,
+    offered: dict[Family, list[tuple[int, int, Candidate]]],
+    mine: list[ModelSide],
+    sides: dict[SideKey, Side],
+) -> Vpc:
+    table, assumed = routes.routes(vpc, mine)
     name = f"VPC/{vpc.name}"
-    if vpc.defined:
-        owned = [(s.prefix, Origin(name, s.path)) for s in vpc.subnets]
-    else:
-        owned = [(r.to, Origin(name, r.path)) for r in vpc.routes]
     exposures = {
-        family: exposure.sweep(
-            offered[family],
-            exposure.own_subnets(
-                (((p.first, p.last), origin) for p, origin in owned if p.family == family), yields=not vpc.defined
-            ),
-            step(family),
-        )
-        for family in FAMILIES
+        family: exposure.sweep(offered[family], _own(vpc, family, mine, sides), step(family)) for family in FAMILIES
     }
     return Vpc(vpc.name, vpc.defined, assumed, routes.attachments(vpc), exposures, table, Origin(name))
+
+
+def _own(vpc: ModelVpc, family: Family, mine: list[ModelSide], sides: dict[SideKey, Side]) -> list[exposure.Own]:
+    """The VPC's own addresses: its subnets; of one that no object defines exactly what it exposes."""
+    if vpc.defined:
+        name = f"VPC/{vpc.name}"
+        return [
+            exposure.Own(s.prefix.first, s.prefix.last, False, Origin(name, s.path))
+            for s in vpc.subnets
+            if s.prefix.family == family
+        ]
+    exposed = {
+        (r.first, r.last): r.origin
+        for side in mine
+        for r in sides[SideKey(side.peering, side.vpc)].private.get(family, ())
+        if r.origin
+    }
+    return [exposure.Own(first, last, True, origin) for (first, last), origin in exposed.items()]

@@ -56,6 +56,8 @@ class Roots:
             for attachment in vpc.attachments:
                 key, slot = attachment.key, packed.attachments[attachment.key]
                 leave = numbers.exits[key]
+                if key.tag.kind is not TagKind.UNTAGGED:
+                    continue  # nothing is carried on tags yet
                 tag = key.tag
                 if leave.ifindex:
                     self._claim(generation, leave.ifindex, tag, numbers.vpcs[name], slot, ROLES["WIRE"])

@@ -19,7 +19,7 @@ from isthmus.lab import build
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.process import by_network_namespace
 from isthmus.lab.settle import settle
-from isthmus.lab.state import LabError, Objects, State, labs
+from isthmus.lab.state import LabError, NoSuchLab, Objects, State, labs
 from isthmus.tables.address import format_address
 
 _KEEPER_WITHIN_S: Final = 30.0
@@ -65,7 +65,7 @@ def down(name: str, say: Say) -> None:
     state = State(name)
     with state.locked():
         if not state.exists():  # another `down` was faster
-            raise LabError(f"there is no lab {name}")
+            raise NoSuchLab(f"there is no lab {name}")
         _remove(state, say)
 
 

@@ -41,6 +41,10 @@ class LabError(Exception):
     """What a lab can't do, and what to do about it; the text is for a person."""
 
 
+class NoSuchLab(LabError):
+    """No lab has this name, or none can have it: the call itself is wrong."""
+
+
 class Objects(NamedTuple):
     """What a lab was made of."""
 
@@ -55,7 +59,7 @@ class State:
     def __init__(self, name: str) -> None:
         """LabError if no lab can have this name. Reads and makes nothing."""
         if not LAB_NAME.fullmatch(name):
-            raise LabError(f"{name!r} is no name for a lab: a-z, 0-9 and - inside, at most 40 characters")
+            raise NoSuchLab(f"{name!r} is no name for a lab: a-z, 0-9 and - inside, at most 40 characters")
         self.name = name
         self.folder = ROOT / name
 
@@ -79,7 +83,7 @@ class State:
         try:
             fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise LabError(f"there is no lab {self.name}") from error
+            raise NoSuchLab(f"there is no lab {self.name}") from error
         try:
             deadline = time.monotonic() + _LOCK_PATIENCE_S
             while not _lock(fd):
@@ -117,7 +121,7 @@ class State:
         try:
             found = pickle.loads((self.folder / "objects.pickle").read_bytes())
         except FileNotFoundError as error:
-            raise LabError(
+            raise NoSuchLab(
                 f"there is no lab {self.name}; make one with: isthmus lab up FILE --name {self.name}"
             ) from error
         except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, EOFError) as error:

@@ -213,7 +213,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "field-unsupported",
         "warning",
-        "A field that is known, but that this version does not carry yet. It has no effect.",
+        "A field that is known, but that this version does not carry yet. What needs it is left out.",
         "audit: true",
         "Nothing, until a version of isthmus carries it.",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isthmus.tables.entries import Attachment, Tables, Tag
+from isthmus.tables.entries import Attachment, Tables, Tag, TagKind, Vpc
 from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import PortInfo
@@ -18,6 +18,12 @@ def claims(tables: Tables) -> Claims:
         for vpc in tables.vpcs.values()
         for attachment in vpc.attachments
     }
+
+
+def only_tagged(vpc: Vpc) -> bool:
+    """True if the VPC has attachments and all have tags, which this version carries nothing on."""
+    kinds = {attachment.key.tag.kind for attachment in vpc.attachments}
+    return bool(kinds) and TagKind.UNTAGGED not in kinds
 
 
 def unclaimed(tables: Tables, interface: str) -> Verdict:

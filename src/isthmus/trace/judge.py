@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
+from isthmus.trace.classify import only_tagged
 from isthmus.trace.environment import ASSUMED, Environment
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.packet import Packet
@@ -38,6 +39,9 @@ STAGES: tuple[tuple[str, Callable[[Judgement], Verdict | None]], ...] = (
 def judge(tables: Tables, vpc_name: str, packet: Packet, environment: Environment = ASSUMED) -> Judgement:
     """What becomes of a packet that entered from a VPC. KeyError if the tables know no such VPC."""
     judgement = Judgement(tables, environment, tables.vpcs[vpc_name], packet, packet)
+    if environment.assumed and only_tagged(judgement.vpc):
+        judgement.verdict, judgement.stage = Verdict.NOT_CARRIED, "classify"
+        return judgement
     for name, stage in STAGES:
         verdict = stage(judgement)
         judgement.stage = name

@@ -146,6 +146,10 @@ def _fragment_no_state(judgement: Judgement) -> Refusal:
 
 def _not_carried(judgement: Judgement) -> Refusal:
     here = judgement.here
+    if judgement.stage in ("classify", "mtu"):
+        hint = "this version carries untagged attachments: give the VPC a port of its own"
+        origin = judgement.hop.origin if judgement.hop is not None else judgement.vpc.origin
+        return Refusal("the way is an attachment with a tag (VLAN, QinQ, VXLAN or MPLS)", origin, hint)
     if judgement.rule is not None and not judgement.rule.stateless:
         result = f"the rule that matches opens a flow: {rule_words(judgement.rule)}"
         hint = "this version keeps no flows: say `stateless: true`, and let replies in by a rule on the other side"

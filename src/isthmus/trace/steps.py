@@ -21,6 +21,8 @@ class Step(NamedTuple):
 
 def steps(judgement: Judgement) -> list[Step]:
     """The stages that said "go on", in order; the one that did not is for ``refusals``."""
+    if judgement.stage == "classify":
+        return []
     found = [Step("classify", f"from VPC {judgement.vpc.name}", str(judgement.vpc.origin))]
     for stage, _ in STAGES:
         if stage == judgement.stage and judgement.verdict.value:

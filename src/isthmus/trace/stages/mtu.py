@@ -1,7 +1,8 @@
-"""Stage ``mtu``: does it fit the way out? ``no-attachment``, ``too-big``."""
+"""Stage ``mtu``: does it fit the way out? ``not-carried`` (a tagged attachment), ``no-attachment``, ``too-big``."""
 
 from __future__ import annotations
 
+from isthmus.tables.entries import TagKind
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.stages.translate import attachment_of
@@ -10,6 +11,8 @@ from isthmus.trace.stages.translate import attachment_of
 def mtu(judgement: Judgement) -> Verdict | None:
     """The lesser MTU of attachment and port counts; only IPv4 without DF, and only on TC, is fragmented instead."""
     hop, environment, packet = judgement.hop, judgement.environment, judgement.packet
+    if hop is not None and hop.attachment.tag.kind is not TagKind.UNTAGGED:
+        return Verdict.NOT_CARRIED
     port = environment.ports.get(hop.attachment.interface) if hop is not None else None
     if port is None and not environment.assumed:
         return Verdict.NO_ATTACHMENT
