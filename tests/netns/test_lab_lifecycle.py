@@ -58,7 +58,7 @@ def test_up_list_exec_down_by_the_program() -> None:
     assert done.returncode == 7, done.stdout + done.stderr
     assert command("exec", "--name", NAME, "nobody", "--", "true")[0] == 2
     assert command("down", "--name", NAME)[0] == 0
-    assert command("down", "--name", NAME)[0] == 1
+    assert command("down", "--name", NAME)[0] == 2, "there is no such lab any more"
 
 
 def command(*arguments: str) -> tuple[int, str]:

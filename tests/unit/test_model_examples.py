@@ -17,6 +17,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
 MISTAKES = {"3-internet-ambiguous.yaml": ["nat-size"]}
 HINTS = {
+    "1-static-nat.yaml": {"stateless-starts"},
+    "stateless-rules.yaml": {"stateless-starts"},
     "ecmp.yaml": {"route-ambiguous", "return-ambiguous"},
     "metric.yaml": {"route-ambiguous", "return-ambiguous"},
     "4-two-externals-by-metric.yaml": {"route-ambiguous"},

@@ -271,6 +271,13 @@ ENTRIES: tuple[Entry, ...] = (
         "A rule with `srcPort: 443` on the other side, or `stateless: false`.",
     ),
     Entry(
+        "stateless-starts",
+        "info",
+        "A stateless rule by `srcPort` alone, as replies need it, lets the VPC start conversations from there, too.",
+        "ingress: [{allow: {stateless: true, tcp: {srcPort: 443}}}]",
+        "Nothing, if that is meant; else `stateless: false` on the side that starts, which lets in replies only.",
+    ),
+    Entry(
         "rule-dead",
         "warning",
         "A rule that can match nothing that is exposed, or of which an earlier one matches everything, or whose other "

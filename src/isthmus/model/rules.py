@@ -30,6 +30,9 @@ def judge_rules(draft: Draft, part: DraftSide, other: DraftSide) -> None:
         return
     reaches = [_reach(rule, part, other) for rule in part.side.ingress]
     _judge_dead(draft, part, other, reaches)
+    for rule, reach in zip(part.side.ingress, reaches, strict=True):
+        if rule.stateless and reach.src:
+            _judge_starts(draft, rule, part)
     if part.side.nat is Nat.STATEFUL or other.side.nat is Nat.STATEFUL or other.side.ingress is None:
         return
     backwards = [(rule, _reach(rule, other, part)) for rule in other.side.ingress]
@@ -126,6 +129,17 @@ def _numbers(ranges: Ranges) -> sets.Set:
     if len(ranges) == 1:
         return ((ranges[0][0], ranges[0][1] + 1),)
     return sets.union((low, high + 1) for low, high in ranges or _ANY)
+
+
+def _judge_starts(draft: Draft, rule: Rule, part: DraftSide) -> None:
+    """A rule for replies has no memory of what they answer: from its port the VPC may start, too."""
+    for match in rule.matches:
+        if match.proto == "icmp" or not match.sport or match.dport:
+            continue
+        ports = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in match.sport)
+        message = f"{part.side.vpc} may also start conversations from {match.proto} port {ports}, to any port"
+        hint = "a stateless rule has no memory; `stateless: false` on the other side lets in replies only"
+        draft.inform("stateless-starts", rule.path, message, hint, rule.name)
 
 
 def _judge_reply(
