@@ -1,6 +1,7 @@
 """``isthmus check``: are the objects right, and what to write where they are not."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, TextIO
 
@@ -16,6 +17,9 @@ from isthmus.cli.output import NO, OK, Output, OutputOption, die, err, out, prin
 from isthmus.cli.problem_text import Paint, SourceLines, problem_text
 from isthmus.compile import compile_tables
 from isthmus.problems import Problem, Severity
+
+MOST_INFOS = 100
+"""Infos of one code that the text form tells; JSON has all."""
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="YAML files, directories of them, or - for stdin.")]
 
@@ -101,8 +105,14 @@ def _as_json(problem: Problem) -> dict[str, object]:
 def _print_text(loaded: Loaded, stream: TextIO, console: Console) -> None:
     paint = _painter(console)
     lines = SourceLines(loaded.sources)
+    told: Counter[str] = Counter()
     for problem in loaded.problems:
-        stream.write(problem_text(problem, lines, paint) + "\n")
+        told[problem.code] += 1
+        if problem.severity is not Severity.INFO or told[problem.code] <= MOST_INFOS:
+            stream.write(problem_text(problem, lines, paint) + "\n")
+    for code in sorted({problem.code for problem in loaded.of(Severity.INFO)}):
+        if told[code] > MOST_INFOS:
+            stream.write(f"... and {told[code] - MOST_INFOS:,} more of {code}: -o json has them all\n\n")
     stream.write(_summary(loaded, paint) + "\n")
 
 
