@@ -23,11 +23,6 @@ static __always_inline bool addr_equal(struct addr a, struct addr b)
 	return a.hi == b.hi && a.lo == b.lo;
 }
 
-static __always_inline bool addr_zero(struct addr a)
-{
-	return !(a.hi | a.lo);
-}
-
 /* fe80::/10 */
 static __always_inline bool is_link_local6(struct addr a)
 {

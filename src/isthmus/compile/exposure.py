@@ -56,7 +56,6 @@ def sweep(offered: Iterable[tuple[int, int, Candidate]], own: Iterable[Own], ste
     events.sort()
     active: set[int] = set()
     found: list[Exposure] = []
-    at = 0
     for position, (edge, opens, index) in enumerate(events):
         if opens:
             active.add(index)
@@ -65,13 +64,12 @@ def sweep(offered: Iterable[tuple[int, int, Candidate]], own: Iterable[Own], ste
         if position + 1 < len(events) and events[position + 1][0] == edge:
             continue
         if active:
-            at = edge
             until = events[position + 1][0] - step
             chosen = _judge([spans[i][2] for i in active])
-            if found and found[-1].last + step == at and found[-1].candidates == chosen:
+            if found and found[-1].last + step == edge and found[-1].candidates == chosen:
                 found[-1] = Exposure(found[-1].first, until, chosen)
             else:
-                found.append(Exposure(at, until, chosen))
+                found.append(Exposure(edge, until, chosen))
     return tuple(found)
 
 
@@ -84,13 +82,11 @@ def _judge(spans: list[Candidate | Own]) -> tuple[Candidate, ...]:
     if firm or (own and not offers):
         origin = (firm or own)[0].origin
         return (Candidate(PathKind.SAME_VPC, None, None, 0, 0, 0, origin),)
-    if len(real) == 1:
-        return (real[0],)
-    return tuple(sorted(real, key=_order)) if real else (min(offers, key=_order),)
+    return tuple(real) if real else (min(offers, key=_order),)
 
 
 def _best_of_sides(offers: list[Candidate]) -> list[Candidate]:
-    """Of several items of one plain side that hold an address only the longest counts: they are one path."""
+    """In order. Of several items of one plain side that hold an address only the longest counts: they are one path."""
     if len(offers) < 2:
         return offers
     best: dict[SideKey | None, Candidate] = {}
