@@ -29,13 +29,14 @@ struct frame {
 
 _Static_assert(sizeof(struct frame) == FRAME_BYTES, "a frame of the bench is of one size");
 
-/* What differs between packets; user space has done the sums. */
+/* What differs between packets but for the source port, which counts up from this one; user space has done the sums. */
 struct destination {
 	__be32 source;
 	__be32 address;
 	__sum16 ip_check;
-	__sum16 udp_check;
-	__u32 pad;
+	__sum16 udp_check; /* with the first source port */
+	__u16 first_port;
+	__u16 pad;
 };
 
 /* What arrived on one CPU. */
@@ -46,8 +47,9 @@ struct arrivals {
 	__u64 last_ns; /* when the last one came; taken at every CLOCK_EVERY-th */
 };
 
-const volatile __u64 template[FRAME_BYTES / 8]; /* a frame, its addresses and checksums aside */
+const volatile __u64 template[FRAME_BYTES / 8]; /* a frame, its addresses, source port and checksums aside */
 const volatile __u32 destination_count;
+const volatile __u32 port_count = 1; /* source ports used toward each destination */
 const volatile __be32 expected_source, expected_source_mask;
 const volatile __be32 expected_address, expected_address_mask;
 const volatile __u8 expected_ttl;
@@ -75,10 +77,11 @@ struct {
 
 /* One CPU generates at a time. */
 __u32 random_state = 2463534242;
-__u64 started_ns; /* when the first frame of a burst was made: user space clears it */
+__u64 started_ns; /* when the first frame of a burst was made: user space clears it, and what follows */
+__u32 next_destination, next_port;
 
 /* Marsaglia's xorshift: what is drawn next is not what the CPU has prefetched. */
-static __always_inline __u32 draw(__u32 below)
+static __always_inline __u32 draw(void)
 {
 	__u32 x = random_state;
 
@@ -86,15 +89,23 @@ static __always_inline __u32 draw(__u32 below)
 	x ^= x >> 17;
 	x ^= x << 5;
 	random_state = x;
-	return (__u64)x * below >> 32;
+	return x;
+}
+
+/* RFC 1624, equation 3; UDP has no 0 (RFC 768). */
+static __always_inline __sum16 with_port(__sum16 check, __be16 old, __be16 new)
+{
+	__u32 total = (__u16)~check + (__u16)~old + new;
+
+	total = (total & 0xffff) + (total >> 16);
+	total = (total & 0xffff) + (total >> 16);
+	return total == 0xffff ? 0xffff : ~total;
 }
 
 /* Writes a frame anew, whatever its page held, and sends it out of the interface that it pretends to come from. */
-SEC("xdp")
-int generate(struct xdp_md *ctx)
+static __always_inline int send(struct xdp_md *ctx, __u32 index, __u16 port)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 index = draw(destination_count);
 	const struct destination *to = bpf_map_lookup_elem(&destinations, &index);
 	struct frame *frame = data;
 	__u64 *words = data;
@@ -106,10 +117,36 @@ int generate(struct xdp_md *ctx)
 	frame->ip.saddr = to->source;
 	frame->ip.daddr = to->address;
 	frame->ip.check = to->ip_check;
+	frame->udp.source = bpf_htons(to->first_port + port);
 	frame->udp.check = to->udp_check;
+	if (port_count > 1)
+		frame->udp.check = with_port(to->udp_check, bpf_htons(to->first_port), frame->udp.source);
 	if (!started_ns)
 		started_ns = bpf_ktime_get_ns();
 	return XDP_TX;
+}
+
+/* Any of the conversations: the whole part of what was drawn is the destination, the rest is the port. */
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	__u64 drawn = (__u64)draw() * destination_count;
+
+	return send(ctx, drawn >> 32, (drawn & 0xffffffff) * port_count >> 32);
+}
+
+/* All conversations in order, from the first: all destinations with their first port, then with the next. */
+SEC("xdp")
+int generate_in_order(struct xdp_md *ctx)
+{
+	__u32 index = next_destination, port = next_port;
+
+	if (++next_destination == destination_count) {
+		next_destination = 0;
+		if (++next_port == port_count)
+			next_port = 0;
+	}
+	return send(ctx, index, port);
 }
 
 /* The ceiling: a gateway that looks at nothing. */

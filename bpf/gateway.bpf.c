@@ -3,7 +3,7 @@
  * The packet path of isthmus, for XDP and for TC ingress. docs/packet-path.md says what each stage means;
  * src/isthmus/trace is the same in Python, and the tests hold the two against each other.
  *
- *   parse -> classify -> gateway -> martian -> path -> source -> rules -> translate -> ttl -> mtu -> next hop -> encapsulate
+ *   parse -> classify -> gateway -> flow -> martian -> path -> source -> rules -> translate -> ttl -> mtu -> next hop -> encapsulate
  *
  * What most packets need is inlined (a call costs as much as a look-up where returns are guarded); what few
  * need stands in global functions, which the verifier proves once.
@@ -18,11 +18,16 @@
 #include "stages/classify.h"
 #include "stages/path.h"
 #include "stages/rules.h"
+#include "stages/flow.h"
+#include "stages/first_fragment.h"
 #include "stages/icmp_error.h"
+#include "stages/open.h"
 #include "stages/next_hop.h"
 #include "stages/rewrite.h"
+#include "stages/mss.h"
 #include "stages/answer.h"
 #include "stages/fragment.h"
+#include "stages/sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -40,7 +45,7 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 
 		return answer(ctx, hook, V_TTL, packet->peering, ip, in, &say);
 	}
-	hop = share(packet->path.route, packet->seed, &packet->key);
+	hop = packet->hop ? hop_at(packet->hop) : share(packet->path.route, packet->seed, &packet->key);
 	if (!hop)
 		return finish(hook, V_INTERNAL, packet->peering);
 	out = attachment_at(hop->attachment);
@@ -61,42 +66,73 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 		return finish(hook, V_NEXT_HOP_UNRESOLVED, packet->peering);
 	if (rewrite(ctx, hook, packet, (const __u8 *)&mac, out->mac))
 		return finish(hook, V_INTERNAL, packet->peering);
+	if (packet->ip.tcp & TCP_SYN && (in->mss || out->mss))
+		clamp_mss(ctx, hook, packet, in->mss && (!out->mss || in->mss < out->mss) ? in->mss : out->mss);
 	if (hook == TC && pieces && cut(ctx, ip, out->mtu, out->ifindex))
 		return finish(hook, V_INTERNAL, packet->peering);
 	return leave(hook, V_FORWARDED, out->port, out->ifindex, packet->peering);
 }
 
-/* path, source, rules, translate: of a packet to another VPC. */
-static __always_inline int forward(void *ctx, const enum hook hook, struct packet *packet, const struct vpc *vpc,
-				   const struct attachment *in)
+/* martian, path, source, rules, translate: of a packet to another VPC that follows no flow. 0 or a verdict. */
+static __always_inline int forward(struct packet *packet, const struct vpc *vpc)
 {
 	struct candidate *candidate;
+	struct ip *ip = &packet->ip;
 	struct side *here;
-	int verdict, path = find_path(vpc, packet->generation, &packet->key, &packet->path);
+	int verdict;
 
+	if (is_martian(ip->family, ip->src) || is_martian(ip->family, ip->dst))
+		return V_MARTIAN;
+	verdict = find_path(vpc, packet->generation, &packet->key, &packet->path);
 	stage_done();
-	if (path && path != V_GATEWAY_ADDRESS)
-		return finish(hook, path, 0);
+	if (verdict && verdict != V_GATEWAY_ADDRESS)
+		return verdict;
 	candidate = candidate_at(packet->path.at);
 	here = candidate ? side_at(candidate->here) : NULL;
 	if (!here)
-		return finish(hook, V_INTERNAL, 0);
+		return V_INTERNAL;
 	packet->peering = here->peering + 1;
-	if (path)
-		return finish(hook, path, packet->peering);
-	if (candidate->kind == PATH_STATEFUL)
-		return finish(hook, V_NO_INBOUND, packet->peering);
-	if (packet->ip.flags & ICMP_ERROR)
-		verdict = judge_error(packet);
-	else
-		verdict = judge(packet, candidate, here);
-	stage_done();
 	if (verdict)
-		return finish(hook, verdict, packet->peering);
-	return send(ctx, hook, packet, in);
+		return verdict;
+	if (candidate->kind == PATH_STATEFUL)
+		return V_NO_INBOUND;
+	if (ip->flags & ICMP_ERROR)
+		return judge_error(packet);
+	packet->by_rules = here->flags & SIDE_HAS_RULES;
+	verdict = judge(packet, candidate, here);
+	stage_done();
+	if (verdict != NEEDS_FLOW)
+		return verdict;
+	if (here->nat == NAT_STATEFUL) {
+		find_mapping(packet, candidate->here, candidate->vpc);
+		verdict = packet->mapping ? 0 : make_mapping(packet, candidate->here);
+		if (verdict)
+			return verdict;
+	}
+	return open_flow(packet);
 }
 
-/* gateway, martian: what is for the gateway itself, and what may never cross. */
+/* flow: does it belong to a conversation? FOLLOWED, 0 or a verdict. */
+static __always_inline int find_flow(void *ctx, const enum hook hook, struct packet *packet, const struct vpc *vpc)
+{
+	struct ip *ip = &packet->ip;
+	int verdict;
+
+	packet->key.family = ip->family;
+	if (ip->flags & ICMP_ERROR) {
+		verdict = hook == XDP ? mirror_xdp(ctx, packet) : mirror_tc(ctx, packet);
+		return verdict ?: follow_error(packet);
+	}
+	packet->ports = flow_ports(ip);
+	packet->key.src = ip->src;
+	packet->key.dst = ip->dst;
+	packet->key.ports = ip->flags & (FRAGMENT | ICMP) ? 0 : (__u32)ip->sport << 16 | ip->dport;
+	if (ip->flags & NEEDS_FIRST)
+		return follow_first(packet);
+	return vpc->flags & VPC_REMEMBERS ? flow(packet) : 0;
+}
+
+/* gateway, then what becomes of it: what is for the gateway itself, and what may never cross. */
 static __always_inline int enter(void *ctx, const enum hook hook, struct packet *packet, const struct attachment *in)
 {
 	struct vpc *vpc = vpc_at(packet->generation * vpc_capacity + packet->vpc);
@@ -119,20 +155,19 @@ static __always_inline int enter(void *ctx, const enum hook hook, struct packet 
 		return finish(hook, V_GATEWAY_SPOOF, 0);
 	if (local6 || find_range(own, &ip->dst) || (link_only && ip->family == IPV6 && ip->dst.hi >> 56 == 0xff))
 		return leave(hook, V_LOCAL, in->namespace_port, in->namespace_ifindex, 0);
-	if (link_only || is_martian(ip->family, ip->src) || is_martian(ip->family, ip->dst))
+	if (link_only)
 		return finish(hook, V_MARTIAN, 0);
-	packet->key.family = ip->family;
-	if (ip->flags & ICMP_ERROR) {
-		verdict = hook == XDP ? mirror_xdp(ctx, packet) : mirror_tc(ctx, packet);
-		if (verdict)
-			return finish(hook, verdict, 0);
-	} else {
-		packet->key.src = ip->src;
-		packet->key.dst = ip->dst;
-		packet->key.ports = ip->flags & (FRAGMENT | ICMP) ? 0 : (__u32)ip->sport << 16 | ip->dport;
-	}
+	verdict = find_flow(ctx, hook, packet, vpc);
 	stage_done();
-	return forward(ctx, hook, packet, vpc, in);
+	if (!verdict)
+		verdict = forward(packet, vpc);
+	if (verdict && verdict != FOLLOWED)
+		return finish(hook, verdict, packet->peering);
+	if ((ip->flags & (FRAGMENT | LATER | ICMP_ERROR)) == FRAGMENT && ip->flags & (PORTS | ICMP) &&
+	    (packet->flow || packet->by_rules))
+		note_first(packet);
+	stage_done();
+	return send(ctx, hook, packet, in);
 }
 
 static __always_inline int parse(void *ctx, const enum hook hook, struct packet *packet, __u32 length)
@@ -159,7 +194,7 @@ static __always_inline int parse(void *ctx, const enum hook hook, struct packet 
 static __always_inline int gateway(void *ctx, const enum hook hook)
 {
 	struct control *control = control_at(0);
-	struct packet *packet = packet_here();
+	struct packet *packet = packet_here(IN_HAND);
 	struct classified *class;
 	struct attachment *in;
 	struct ethhdr *eth;
@@ -167,8 +202,13 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 
 	if (!control || !packet)
 		return finish(hook, V_INTERNAL, 0);
-	packet->generation = control->generation & 1;
+	packet->revision = *(volatile __u32 *)&control->generation;
+	packet->generation = packet->revision & 1;
 	packet->peering = 0;
+	packet->flow = 0;
+	packet->hop = 0;
+	packet->mapping = 0;
+	packet->state = 0;
 	verdict = parse(ctx, hook, packet, packet_known_length(ctx, hook));
 	stage_done();
 	if ((verdict || packet->ip.flags & ICMP_ERROR) && packet_pull(ctx, hook, MAX_OFFSET)) {
@@ -196,6 +236,41 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 		return finish(hook, V_NOT_OUR_MAC, 0);
 	packet->vpc = class->vpc;
 	return enter(ctx, hook, packet, in);
+}
+
+/* What user space asks of the flows: struct ask, by BPF_PROG_TEST_RUN. */
+enum { ASK_CLOCK, ASK_SWEEP, ASK_END };
+
+struct ask {
+	__u32 what, first, count, answer;
+};
+
+SEC("syscall")
+int flows_ask(struct ask *ask)
+{
+	struct flow *flow;
+	struct clock *clock;
+	__u32 zero = 0;
+
+	switch (ask->what) {
+	case ASK_CLOCK: /* from now on the kernel keeps the clock, and sweeps */
+		clock = bpf_map_lookup_elem(&clocks, &zero);
+		if (!clock || bpf_timer_init(&clock->timer, &clocks, 1 /* CLOCK_MONOTONIC */) ||
+		    bpf_timer_set_callback(&clock->timer, tick))
+			return 1;
+		ask->answer = bpf_timer_start(&clock->timer, 0, 0);
+		return 0;
+	case ASK_SWEEP: /* records from `first` on */
+		ask->answer = sweep_part(ask->first, ask->count);
+		return 0;
+	case ASK_END: /* the flow in record `first`, if its version is `count` */
+		flow = flow_at(ask->first & FLOW_RECORD);
+		ask->answer = flow && phase_of(life_of(flow)) == PHASE_LIVE && life_of(flow) >> 48 == ask->count;
+		if (flow)
+			end_record(flow, ask->count);
+		return 0;
+	}
+	return 1;
 }
 
 SEC("xdp.frags")

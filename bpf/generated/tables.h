@@ -10,6 +10,8 @@
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
 #define SIDE_OPENS 0x2u
+#define SIDE_PER_DESTINATION 0x4u
+#define VPC_REMEMBERS 0x1u
 #define RULE_STATELESS 0x1u
 #define RULE_NEEDS_PORTS 0x2u
 #define RULE_ANY_SRC 0x4u
@@ -17,6 +19,14 @@
 #define ATTACHMENT_ICMP4 0x1u
 #define ATTACHMENT_ICMP6 0x2u
 #define TAG_ANY 0xfu
+#define FLOW_BACK 0x80000000u
+#define FLOW_RECORD 0xfffffffu
+#define USERS_OVER 0x80000000u
+#define TICK_SHIFT 0x1bu
+#define MOST_TRIES 0x1000u
+#define MOST_EACH 0x400u
+#define HOLD_DOWN 0x380u
+#define FRAGMENT_LIFE 0x27u
 
 enum verdict {
 	V_FORWARDED = 0,
@@ -105,6 +115,35 @@ enum rule_proto {
 	RULE_PROTO_ICMP = 1,
 };
 
+enum timeout {
+	TIMEOUT_UDP = 0,
+	TIMEOUT_TCP_TRANSITORY = 1,
+	TIMEOUT_TCP_ESTABLISHED = 2,
+	TIMEOUT_ICMP = 3,
+};
+
+enum phase {
+	PHASE_FREE = 0,
+	PHASE_LIVE = 1,
+	PHASE_OVER = 2,
+	PHASE_GONE = 3,
+	PHASE_BUSY = 128,
+};
+
+enum record_kind {
+	RECORD_FLOW = 0,
+	RECORD_MAPPING = 1,
+	RECORD_USAGE = 2,
+};
+
+enum tcp_state {
+	TCP_STATE_ANSWERED = 1,
+	TCP_STATE_ESTABLISHED = 2,
+	TCP_STATE_FIN_OUT = 4,
+	TCP_STATE_FIN_BACK = 8,
+	TCP_STATE_RESET = 16,
+};
+
 /* A left-aligned 128-bit address in host order. */
 struct addr {
 	__u64 hi;
@@ -117,9 +156,15 @@ struct span {
 	__u32 count;
 };
 
-/* Slot 0: the generation that packets read; one write flips it. */
+/* Slot 0: what all packets read. */
 struct control {
-	__u32 generation;
+	__u32 generation; /* its lowest bit says which root tables count; one write flips it */
+	__u32 now; /* the time in ticks */
+};
+
+/* Slot 0: how many records of flows were ever taken. */
+struct allocation {
+	__u32 next; /* the first that never was */
 	__u32 pad;
 };
 
@@ -145,6 +190,8 @@ struct vpc {
 	__u32 routes[2]; /* trie: private address to route */
 	struct span own[2]; /* ranges: the gateway's addresses in this VPC */
 	__u64 seed; /* stable id, for rendezvous hashing */
+	__u32 flags;
+	__u32 pad;
 };
 
 /* A path-compressed trie node of stride 8. Outside of prefix/mask the answer is `miss`. */
@@ -181,7 +228,20 @@ struct side {
 	__u8 flags;
 	__u16 pad;
 	__u32 peering; /* number of the peering, for events and records */
+	__u32 number; /* of the side, for counts of its pool */
+	struct span pool[2]; /* ranges of a stateful side: delta is the number of addresses before */
+	__u64 pool_size[2]; /* addresses */
+	struct span ports; /* port_ranges */
+	__u32 port_count;
+	__u32 timeouts[4]; /* in ticks: enum timeout */
 	__u32 pad2;
+};
+
+/* Public ports of a pool. */
+struct port_range {
+	__u16 first;
+	__u16 last;
+	__u32 before; /* ports in the ranges before */
 };
 
 /* Addresses first..last, and what leads to the other space. */
@@ -247,6 +307,8 @@ struct attachment {
 	__u8 kind; /* enum tag_kind */
 	__u32 outer;
 	__u32 inner;
+	__u32 mss; /* that TCP SYNs are clamped to, 0: not at all */
+	__u32 pad;
 };
 
 /* A next hop's address on a link. */
@@ -268,4 +330,60 @@ struct trace_record {
 	__u32 ifindex; /* that it left on */
 	__u32 peering; /* number of the peering plus one; 0: none was chosen */
 	__u32 answered; /* 1: the gateway answered with ICMP */
+};
+
+/* How the packets of one direction look when they enter; or one end of a mapping. */
+struct flow_key {
+	struct addr src;
+	struct addr dst;
+	__u16 sport;
+	__u16 dport;
+	__u32 vpc; /* that they enter from; in the inside key of a mapping: that VPC << 16 | its peer */
+};
+
+/* A conversation. Changed in place: `life` by compare-and-swap; the rest, but for the keys, by who holds its BUSY. */
+struct flow {
+	__u64 life; /* deadline | TCP bits << 32 | enum phase << 40 | version << 48 */
+	__u32 generation; /* that it was last judged by */
+	__u32 peering; /* its number */
+	struct flow_key keys[2]; /* of the initiator's packets, and of the answers */
+	__u32 hops[2]; /* that packets of a direction leave to; 0: no way */
+	__u32 sides[2]; /* of the VPC that packets of a direction enter from */
+	__u32 mapping; /* record of its mapping, 0: none */
+	__u8 proto;
+	__u8 family;
+	__u8 kind; /* enum record_kind */
+	__u8 code; /* of the ICMP echo request that opened it */
+	__u32 timeouts[2]; /* in ticks: before and after it is established */
+};
+
+/* A record of the same table and size: a private address and port as a peer sees them; or the use of an address. */
+struct mapping {
+	__u64 life;
+	__u32 pad[2];
+	struct flow_key keys[2]; /* inside and outside: src is the private or public end, dst the remote or 0 */
+	__u32 users; /* flows of a mapping, mappings of an address */
+	__u32 held_until; /* tick */
+	__u32 usage; /* record of the use of the public address, 0: none */
+	__u32 pad2[2];
+	__u8 proto;
+	__u8 family;
+	__u8 kind; /* enum record_kind */
+	__u8 pad3;
+	__u32 pad4[2];
+};
+
+/* What the first fragment of a packet found, for the others. */
+struct fragment {
+	struct addr src;
+	struct addr dst;
+	__u32 vpc;
+	__u32 id;
+	__u8 proto;
+	__u8 family;
+	__u16 version; /* of the flow's record */
+	__u32 flow; /* record and direction; 0: none, but rules allow it */
+	__u32 generation;
+	__u32 expires; /* tick */
+	__u32 pad[2];
 };

@@ -38,6 +38,10 @@ TABLE(routes, route, 1)
 TABLE(hops, hop, 1)
 TABLE(attachments, attachment, 1)
 TABLE(traces, trace_record, 1)
+TABLE(port_ranges, port_range, 1)
+/* Conversations and mappings; found by `buckets` (lib/index.h). Slot 0 is never one. */
+TABLE(flows, flow, 1)
+TABLE(allocations, allocation, 1)
 /* Untagged frames, by generation and ifindex: what most frames are. `classes` holds all others. */
 TABLE(interfaces, classified, 2)
 /* MAC addresses of routers that are next hops; slot 0 is never one. `neighbours` holds those of hosts on a link. */
@@ -86,6 +90,21 @@ struct {
 	__uint(max_entries, ASKED_SLOTS);
 } asked SEC(".maps");
 
+/* Records of flows that are to be had again, oldest first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} freed SEC(".maps");
+
+/* Packets that found a side's pool exhausted, by its number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} exhausted SEC(".maps");
+
 /* When the next ICMP answer may leave, in ns; by attachment (its link number) and CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -97,5 +116,9 @@ struct {
 /* Set at load. */
 const volatile __u32 vpc_capacity = 1;	     /* slots of one generation in `vpcs` */
 const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
+const volatile __u32 flow_capacity = 1;	     /* slots of `flows` */
+const volatile __u32 bucket_mask;	     /* buckets, a power of two, minus one */
+const volatile __u32 fragment_mask;	     /* sets of fragments, likewise */
+const volatile __u64 secret;		     /* of hashes: so that nobody can choose what collides */
 const volatile __u32 icmp_rate = 100;	     /* answers a second for each attachment and CPU; 0: all */
 const volatile __u8 recording = 0;	     /* write every packet's end to `traces` */

@@ -13,11 +13,14 @@ struct ip {
 	struct addr src, dst;
 	__u32 length; /* bytes, header included */
 	__u32 left;   /* bytes that are there behind the headers read so far */
+	__u32 id;     /* of a fragment */
 	__u16 l3, l4;
-	__u16 csum; /* of the transport; 0: none to update */
+	__u16 csum; /* of the transport, where it covers addresses; 0: none to update */
 	__u16 sport, dport;
+	__u16 echo;   /* identifier of an ICMP echo */
 	__u16 offset; /* of an IPv4 fragment, in units of 8 bytes */
-	__u8 family, proto, ttl, flags;
+	__u16 flags;
+	__u8 family, proto, ttl, tcp;
 };
 
 enum {
@@ -28,7 +31,13 @@ enum {
 	ICMP = 16,
 	ICMP_ERROR = 32,
 	LINK_ONLY = 64, /* ICMPv6 133-137; ICMP redirect and source quench */
+	PORTS = 128,	/* TCP or UDP, and not LATER */
+	ECHO_REQUEST = 256,
+	ECHO_REPLY = 512,
+	NEEDS_FIRST = 1024, /* LATER, and its ports are in the first fragment */
 };
+
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 /* What path and share look at: for an ICMP error the mirror of the packet inside. */
 struct key {
@@ -47,31 +56,66 @@ struct path {
 
 enum ethernet { FRAME_OTHER, FRAME_IP, FRAME_ARP, FRAME_TAGGED };
 
+/* Both ports; or an echo identifier, in the place that its direction gives it. */
+struct ports {
+	__u16 src, dst;
+};
+
+/* What a rule is asked about: private source, destination as dialled, and the protocol. */
+struct subject {
+	struct addr src, dst;
+	__u32 family;
+	__u16 sport, dport;
+	__u16 flags;
+	__u8 proto, pad;
+};
+
 struct packet {
 	struct ip ip;
 	struct key key;
 	struct path path;
 	struct addr src, dst; /* after translation */
-	struct ip inner;      /* inside an ICMP error */
+	struct ports ports;
+	struct ip inner; /* inside an ICMP error */
 	struct addr inner_src, inner_dst;
-	__u64 seed; /* of the sending VPC */
-	__u32 generation, vpc;
+	struct ports inner_ports;
+	struct flow_key flow_key;
+	struct flow_key inside; /* of its mapping */
+	struct subject subject;
+	struct key way; /* for the share of a flow's next hops */
+	__u64 seed;	/* of the sending VPC */
+	__u32 generation, revision; /* its root tables, and the whole number */
+	__u32 vpc;
 	__u32 peering; /* number + 1, 0 until one is picked */
 	__u32 frame;   /* enum ethernet */
+	__u32 what;    /* protocol, family and kind of the flow that it may be of */
+	__u32 flow;    /* the one that it follows or has opened, and direction */
+	__u32 hop;     /* slot; 0: that of the path */
+	__u32 mapping;
+	__u32 revised[2];	  /* hops, as revise found them */
+	union {
+		__u32 state; /* all of it */
+		struct {
+			__u8 allowed;  /* rules have allowed the first fragment */
+			__u8 by_rules; /* rules were asked */
+			__u8 reopens;  /* a flow on a dead path, */
+			__u8 tcp;      /* with these TCP bits */
+		};
+	};
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct packet);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2); /* the packet in hand; and a stand-in, for flows that the sweep judges */
 } packets SEC(".maps");
 
-static __always_inline struct packet *packet_here(void)
-{
-	__u32 zero = 0;
+enum { IN_HAND, STAND_IN };
 
-	return bpf_map_lookup_elem(&packets, &zero);
+static __always_inline struct packet *packet_here(__u32 which)
+{
+	return bpf_map_lookup_elem(&packets, &which);
 }
 
 #define stage_done() asm volatile("" ::: "memory")

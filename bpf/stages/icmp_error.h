@@ -2,6 +2,7 @@
 /* ICMP errors are judged by the packet inside them, mirrored: docs/packet-path.md. Off the fast path: global functions. */
 #pragma once
 #include "lib/packet.h"
+#include "stages/flow.h"
 #include "stages/parse.h"
 #include "stages/path.h"
 #include "stages/rules.h"
@@ -21,6 +22,7 @@ static __always_inline int mirror(void *ctx, const enum hook hook, struct packet
 	packet->key.src = inner->dst;
 	packet->key.dst = inner->src;
 	packet->key.ports = inner->flags & (FRAGMENT | ICMP) ? 0 : (__u32)inner->dport << 16 | inner->sport;
+	packet->inner_ports = flow_ports(inner);
 	return 0;
 }
 
@@ -38,7 +40,7 @@ __noinline int mirror_tc(struct __sk_buff *ctx, struct packet *packet)
 /* The gateway speaks for a router that it does not show: with its own address in the VPC that the error goes to. */
 static __always_inline int own_source(struct packet *packet)
 {
-	struct hop *hop = share(packet->path.route, packet->seed, &packet->key);
+	struct hop *hop = packet->hop ? hop_at(packet->hop) : share(packet->path.route, packet->seed, &packet->key);
 	struct attachment *out = hop ? attachment_at(hop->attachment) : NULL;
 
 	if (!out)
@@ -51,6 +53,53 @@ static __always_inline int own_source(struct packet *packet)
 	if (!(out->flags & ATTACHMENT_ICMP4))
 		packet->src.hi = (__u64)DUMMY_SOURCE << 32;
 	return 0;
+}
+
+/* The outer source, in the eyes of the VPC that is told: translated, kept, or the gateway's own address. */
+static __always_inline int translate_teller(struct packet *packet, const struct side *here)
+{
+	__u32 family = packet->ip.family & 1;
+	struct range *range = NULL;
+
+	if (here->nat != NAT_STATEFUL)
+		range = find_range(&here->ranges[family], &packet->ip.src);
+	packet->src = range ? addr_sum(packet->ip.src, range->delta) : packet->ip.src;
+	if (!range && here->nat != NAT_PLAIN)
+		return own_source(packet);
+	return is_martian(family, packet->src) ? V_MARTIAN : 0;
+}
+
+/* flow: an error about a packet of a conversation. FOLLOWED, 0 or a verdict. */
+__noinline int follow_error(struct packet *packet)
+{
+	struct flow *flow;
+	struct side *here;
+	__u32 reference, back;
+	int verdict;
+
+	if (!packet || !has_flow_key(&packet->inner))
+		return 0;
+	set_flow_key(packet, &packet->inner, true);
+	reference = find_key(&packet->flow_key, packet->what);
+	flow = flow_at(reference & FLOW_RECORD);
+	if (!reference || !flow || !is_of(&packet->inner, reference, true))
+		return 0;
+	verdict = take_from_flow(packet, reference, false);
+	if (verdict != FOLLOWED)
+		return verdict;
+	back = reference >> 31;
+	packet->inner_src = packet->dst;
+	packet->inner_dst = packet->src;
+	packet->inner_ports = (struct ports){ packet->ports.dst, packet->ports.src };
+	here = side_at(flow->sides[back & 1]);
+	if (!here)
+		return V_INTERNAL;
+	if (here->nat != NAT_STATEFUL || !addr_equal(packet->ip.src, flow->keys[back & 1].src)) {
+		verdict = translate_teller(packet, here);
+		if (verdict)
+			return verdict;
+	}
+	return FOLLOWED;
 }
 
 /* source, rules and translate: would the packet inside have been let through to where the error comes from? */
@@ -84,21 +133,14 @@ __noinline int judge_error(struct packet *packet)
 	packet->inner_src = packet->dst;
 	packet->inner_dst = addr_sum(inner->dst, range->delta);
 	if (there->flags & SIDE_HAS_RULES) {
-		struct subject subject = { packet->inner_src, packet->inner_dst, family,       inner->sport,
-					   inner->dport,      inner->proto,	 inner->flags, 0 };
-
-		verdict = judge_rules(there, &subject);
+		packet->subject = (struct subject){ packet->inner_src, packet->inner_dst, family,	inner->sport,
+						    inner->dport,      inner->flags,	  inner->proto, 0 };
+		verdict = judge_rules(there, &packet->subject);
 		if (verdict)
-			return verdict;
+			return verdict == NEEDS_FLOW ? V_NO_FLOW : verdict;
 	}
-	range = find_range(&here->ranges[family], &ip->src);
-	packet->src = range ? addr_sum(ip->src, range->delta) : ip->src;
-	if (!range && here->nat != NAT_PLAIN) {
-		verdict = own_source(packet);
-		if (verdict)
-			return verdict;
-	} else if (is_martian(family, packet->src)) {
-		return V_MARTIAN;
-	}
+	verdict = translate_teller(packet, here);
+	if (verdict)
+		return verdict;
 	return is_martian(family, packet->dst) || is_martian(family, packet->inner_dst) ? V_MARTIAN : 0;
 }

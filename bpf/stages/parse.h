@@ -18,13 +18,21 @@ struct icmp {
 	__be32 word;
 };
 
+#define ICMP4_ECHO_REPLY   0
 #define ICMP4_ECHO_REQUEST 8
 #define ICMP6_ECHO_REQUEST 128
+#define ICMP6_ECHO_REPLY   129
 #define ICMP6_FIRST_QUERY  128
 
 #define MAX_EXTENSIONS 6
 #define MAX_OPTIONS    40     /* bytes */
 #define MAX_OFFSET     0x3fff /* beyond any header: 6 extensions of 2,048 bytes, twice for what is quoted */
+
+static __always_inline bool is_extension(__u8 proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT ||
+	       proto == IPPROTO_AH || proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
+}
 
 static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
 {
@@ -34,10 +42,15 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 	__u32 least = ip->proto == IPPROTO_TCP && !quoted ? 20 : 8;
 
 	if (ip->flags & LATER) {
-		if (ip->proto != IPPROTO_TCP && !icmp)
-			ip->flags |= STARTS;
+		if (ip->proto == IPPROTO_TCP && ip->offset == 1 && !quoted)
+			return V_MALFORMED; /* over the flags that were judged (RFC 3128) */
 		if (icmp)
 			ip->flags |= ICMP;
+		if (ip->proto == IPPROTO_TCP || ip->proto == IPPROTO_UDP || icmp ||
+		    (ip->family == IPV6 && is_extension(ip->proto)))
+			ip->flags |= NEEDS_FIRST;
+		else
+			ip->flags |= STARTS;
 		return 0;
 	}
 	if (ip->proto == IPPROTO_TCP) {
@@ -47,9 +60,12 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 			return V_MALFORMED;
 		ip->sport = bpf_ntohs(tcp->source);
 		ip->dport = bpf_ntohs(tcp->dest);
+		ip->flags |= PORTS;
 		if (left >= 18)
 			ip->csum = ip->l4 + 16;
-		if (at + 20 <= end && tcp->syn && !tcp->ack)
+		if (at + 20 <= end)
+			ip->tcp = ((__u8 *)tcp)[13];
+		if ((ip->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 			ip->flags |= STARTS;
 		return !quoted && at + 20 > end ? V_MALFORMED : 0;
 	}
@@ -61,7 +77,7 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 		ip->sport = bpf_ntohs(udp->source);
 		ip->dport = bpf_ntohs(udp->dest);
 		ip->csum = ip->l4 + 6;
-		ip->flags |= STARTS;
+		ip->flags |= STARTS | PORTS;
 		return 0;
 	}
 	if (icmp) {
@@ -73,10 +89,13 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 		type = message->type;
 		ip->sport = type;
 		ip->dport = message->code;
+		ip->echo = bpf_ntohl(message->word) >> 16;
 		ip->flags |= ICMP;
 		if (ip->family == IPV4) {
 			if (type == ICMP4_ECHO_REQUEST)
-				ip->flags |= STARTS;
+				ip->flags |= STARTS | ECHO_REQUEST;
+			if (type == ICMP4_ECHO_REPLY)
+				ip->flags |= ECHO_REPLY;
 			if (type == 3 || type == 11 || type == 12)
 				ip->flags |= ICMP_ERROR;
 			if (type == 4 || type == 5)
@@ -85,7 +104,9 @@ static __always_inline int parse_transport(void *start, void *end, struct ip *ip
 		}
 		ip->csum = ip->l4 + 2;
 		if (type == ICMP6_ECHO_REQUEST)
-			ip->flags |= STARTS;
+			ip->flags |= STARTS | ECHO_REQUEST;
+		if (type == ICMP6_ECHO_REPLY)
+			ip->flags |= ECHO_REPLY;
 		if (type < ICMP6_FIRST_QUERY)
 			ip->flags |= ICMP_ERROR;
 		if (type >= 133 && type <= 137)
@@ -157,6 +178,7 @@ static __always_inline int parse_ipv4(void *start, void *end, __u32 room, struct
 	ip->ttl = header->ttl;
 	ip->l4 = ip->l3 + size;
 	ip->offset = bpf_ntohs(header->frag_off) & 0x1fff;
+	ip->id = bpf_ntohs(header->id);
 	if (header->frag_off & bpf_htons(0x3fff))
 		ip->flags |= FRAGMENT;
 	if (header->frag_off & bpf_htons(0x1fff))
@@ -186,12 +208,6 @@ static __always_inline int parse_ipv6(void *start, void *end, __u32 room, struct
 	return 0;
 }
 
-static __always_inline bool is_extension(__u8 proto)
-{
-	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT ||
-	       proto == IPPROTO_AH || proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
-}
-
 /* Step over the extension header at `ip->l4`; 0 or V_MALFORMED. */
 static __always_inline int step_extension(void *start, void *end, struct ip *ip)
 {
@@ -204,8 +220,11 @@ static __always_inline int step_extension(void *start, void *end, struct ip *ip)
 		size = (header[1] + 2) * 4;
 	else if (ip->proto != IPPROTO_FRAGMENT)
 		size = (header[1] + 1) * 8;
-	else if (header[2] || header[3] & 0xf9)
+	else if (header[2] || header[3] & 0xf9) {
 		ip->flags |= header[2] || header[3] & 0xf8 ? FRAGMENT | LATER : FRAGMENT;
+		ip->offset = header[2] << 5 | header[3] >> 3;
+		ip->id = bpf_ntohl(*(__be32 *)(header + 4));
+	}
 	if (size > ip->left)
 		return V_MALFORMED;
 	if (ip->proto == IPPROTO_ROUTING && header[3])
@@ -236,6 +255,8 @@ static __always_inline int parse_ip(void *ctx, const enum hook hook, struct ip *
 	int verdict;
 
 	ip->flags = 0;
+	ip->tcp = 0;
+	ip->echo = 0;
 	ip->csum = 0;
 	ip->sport = 0;
 	ip->dport = 0;

@@ -43,13 +43,21 @@ static __always_inline __u64 write_addresses(void *start, void *end, const struc
 	return 0;
 }
 
-/* Mend a transport checksum in place; what its change adds to a sum over it is returned. */
-static __always_inline __u64 mend_transport(void *start, void *end, const struct ip *ip, __u64 changes)
+/* Where the transport checksum is; ICMP over IPv4 has one that covers no addresses. */
+static __always_inline __u16 checksum_at(const struct ip *ip)
 {
-	__u16 *csum = start + (ip->csum & 0x7fff), old;
+	return ip->family == IPV4 && ip->proto == IPPROTO_ICMP && !(ip->flags & LATER) ? ip->l4 + 2 : ip->csum;
+}
+
+/* Mend a transport checksum in place; what its change adds to a sum over it is returned. */
+static __always_inline __u64 mend_transport(void *start, void *end, const struct ip *ip, __u64 address_changes,
+					    __u64 port_changes)
+{
+	__u16 *csum = start + (checksum_at(ip) & 0x7fff), old;
+	__u64 changes = port_changes + (ip->csum ? address_changes : 0);
 	bool udp = ip->proto == IPPROTO_UDP;
 
-	if (!ip->csum || (void *)(csum + 1) > end)
+	if (!changes || !checksum_at(ip) || (void *)(csum + 1) > end)
 		return 0;
 	old = *csum;
 	if (udp && !old)
@@ -59,20 +67,48 @@ static __always_inline __u64 mend_transport(void *start, void *end, const struct
 }
 
 /* The same where the kernel may have left the sum to hardware (CHECKSUM_PARTIAL), which only it knows. */
-static __always_inline int mend_offloaded(void *ctx, const struct ip *ip, __u64 changes)
+static __always_inline int mend_offloaded(void *ctx, const struct ip *ip, __u64 address_changes, __u64 port_changes)
 {
-	__u64 flags = BPF_F_PSEUDO_HDR | (ip->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+	__u64 udp = ip->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0, flags = BPF_F_PSEUDO_HDR | udp;
 	__u64 six = ip->family == IPV6 ? BPF_F_IPV6 : 0;
 
-	if (!ip->csum)
+	if (port_changes && checksum_at(ip) &&
+	    bpf_l4_csum_replace(ctx, checksum_at(ip), 0, csum_half(port_changes), udp))
+		return -1;
+	if (!ip->csum || !address_changes)
 		return 0;
-	if (!bpf_l4_csum_replace(ctx, ip->csum, 0, csum_half(changes), flags | six))
+	if (!bpf_l4_csum_replace(ctx, ip->csum, 0, csum_half(address_changes), flags | six))
 		return 0;
-	return six ? bpf_l4_csum_replace(ctx, ip->csum, 0, csum_half(changes), flags) : -1;
+	return six ? bpf_l4_csum_replace(ctx, ip->csum, 0, csum_half(address_changes), flags) : -1;
+}
+
+/* What other ports, or another echo identifier, add to the sum of changes. */
+static __always_inline __u64 port_change(const struct ip *ip, struct ports new)
+{
+	if (ip->flags & PORTS)
+		return (ip->sport == new.src ? 0 : csum_change16(bpf_htons(ip->sport), bpf_htons(new.src))) +
+		       (ip->dport == new.dst ? 0 : csum_change16(bpf_htons(ip->dport), bpf_htons(new.dst)));
+	if (ip->flags & (ECHO_REQUEST | ECHO_REPLY) && ip->echo != (new.src | new.dst))
+		return csum_change16(bpf_htons(ip->echo), bpf_htons(new.src | new.dst));
+	return 0;
+}
+
+static __always_inline void write_ports(void *start, void *end, const struct ip *ip, struct ports new)
+{
+	__be16 *words = start + (ip->l4 & 0x7fff);
+
+	if ((void *)(words + 4) > end)
+		return;
+	if (ip->flags & PORTS) {
+		words[0] = bpf_htons(new.src);
+		words[1] = bpf_htons(new.dst);
+	} else if (ip->flags & (ECHO_REQUEST | ECHO_REPLY)) {
+		words[2] = bpf_htons(new.src | new.dst);
+	}
 }
 
 /*
- * An ICMP error: addresses and checksums of the packet inside, then the ICMP checksum over all that changed. Nothing of it is
+ * An ICMP error: addresses, ports and checksums of the packet inside, then the ICMP checksum over all that changed. Nothing of it is
  * ever left to hardware, so it is the same on both hooks.
  */
 static __always_inline void rewrite_error(void *start, void *end, const struct packet *packet, __u64 outer_changes)
@@ -80,13 +116,18 @@ static __always_inline void rewrite_error(void *start, void *end, const struct p
 	const struct ip *ip = &packet->ip, *inner = &packet->inner;
 	__u64 changes = addr_change(inner->src, packet->inner_src) + addr_change(inner->dst, packet->inner_dst);
 	bool moved = !addr_equal(inner->src, packet->inner_src) || !addr_equal(inner->dst, packet->inner_dst);
+	__u64 port_changes = port_change(inner, packet->inner_ports);
 	__u16 *csum = start + ((ip->l4 + 2) & 0x7fff);
 	__u64 all = 0;
 
-	if (moved) {
+	if (moved)
 		all = changes + write_addresses(start, end, inner, packet->inner_src, packet->inner_dst, changes);
-		all += mend_transport(start, end, inner, changes);
+	if (port_changes) {
+		write_ports(start, end, inner, packet->inner_ports);
+		all += port_changes;
 	}
+	if (moved || port_changes)
+		all += mend_transport(start, end, inner, moved ? changes : 0, port_changes);
 	if (ip->family == IPV6)
 		all += outer_changes;
 	if (all && (void *)(csum + 1) <= end)
@@ -107,18 +148,19 @@ __noinline int rewrite_error_tc(struct __sk_buff *ctx, struct packet *packet, __
 	return 0;
 }
 
-/* The transport checksum, or all that is inside an ICMP error, before the addresses are written. */
-static __always_inline int rewrite_inside(void *ctx, const enum hook hook, struct packet *packet, __u64 changes)
+/* The transport checksum, or all that is inside an ICMP error, before addresses and ports are written. */
+static __always_inline int rewrite_inside(void *ctx, const enum hook hook, struct packet *packet, __u64 changes,
+					  __u64 port_changes)
 {
 	const struct ip *ip = &packet->ip;
 
 	if (ip->flags & ICMP_ERROR)
 		return hook == XDP ? rewrite_error_xdp(ctx, packet, changes) : rewrite_error_tc(ctx, packet, changes);
-	if (!changes)
+	if (!changes && !port_changes)
 		return 0;
 	if (hook == TC)
-		return mend_offloaded(ctx, ip, changes);
-	mend_transport(packet_start(ctx, hook), packet_end(ctx, hook), ip, changes);
+		return mend_offloaded(ctx, ip, changes, port_changes);
+	mend_transport(packet_start(ctx, hook), packet_end(ctx, hook), ip, changes, port_changes);
 	return 0;
 }
 
@@ -129,16 +171,19 @@ static __always_inline int rewrite(void *ctx, const enum hook hook, struct packe
 	const struct ip *ip = &packet->ip;
 	bool changed = !addr_equal(ip->src, packet->src) || !addr_equal(ip->dst, packet->dst);
 	__u64 changes = changed ? addr_change(ip->src, packet->src) + addr_change(ip->dst, packet->dst) : 0;
+	__u64 port_changes = ip->flags & ICMP_ERROR ? 0 : port_change(ip, packet->ports);
 	void *start, *end;
 	struct ethhdr *eth;
 
-	if (rewrite_inside(ctx, hook, packet, changes))
+	if (rewrite_inside(ctx, hook, packet, changes, port_changes))
 		return -1;
 	start = packet_start(ctx, hook);
 	end = packet_end(ctx, hook);
 	eth = start;
 	if (start + ETH_LEN + sizeof(struct iphdr) > end)
 		return -1;
+	if (port_changes)
+		write_ports(start, end, ip, packet->ports);
 	__builtin_memcpy(eth->h_dest, to_mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, from_mac, ETH_ALEN);
 	if (ip->family == IPV4) {

@@ -3,19 +3,12 @@
 #pragma once
 #include "lib/address.h"
 #include "lib/maps.h"
+#include "lib/packet.h"
 #include "stages/parse.h"
 
 #define RANGE_STEPS 24
 #define FIRST_RULES 8 /* judged without a call each */
-
-/* What a rule is asked about: private source, destination as dialled, and the protocol. */
-struct subject {
-	struct addr src, dst;
-	__u32 family;
-	__u16 sport, dport;
-	__u8 proto, flags;
-	__u16 pad;
-};
+#define NEEDS_FLOW  101 /* no verdict: it passes if it follows a flow, or opens one */
 
 /* The range that holds the address: binary search. */
 static __always_inline struct range *find_range(const struct span *span, const struct addr *address)
@@ -87,7 +80,7 @@ static __always_inline long judge_rule(__u64 index, struct judging *judging)
 		    s->dport > rule->dport_last)
 			return 0;
 	}
-	judging->verdict = rule->flags & RULE_STATELESS ? V_FORWARDED : V_NOT_CARRIED;
+	judging->verdict = rule->flags & RULE_STATELESS ? V_FORWARDED : NEEDS_FLOW;
 	return 1;
 }
 
@@ -165,29 +158,35 @@ static __always_inline int judge_rules(const struct side *side, const struct sub
 	return judging.verdict;
 }
 
-/* source, rules and translate of a packet that is no ICMP error. */
+/* source, rules and translate of a packet that is no ICMP error. NEEDS_FLOW: it may open one. */
 static __always_inline int judge(struct packet *packet, const struct candidate *candidate, const struct side *here)
 {
 	struct ip *ip = &packet->ip;
 	struct range *range = find_range(&here->ranges[ip->family & 1], &ip->src);
-	int verdict;
+	int verdict = 0;
 
 	if (!range)
 		return V_SOURCE_NOT_EXPOSED;
-	if (here->flags & SIDE_HAS_RULES) {
-		struct subject subject = {
-			ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->proto, ip->flags, 0
-		};
-
-		verdict = judge_rules(here, &subject);
-		if (verdict)
+	if (here->flags & SIDE_HAS_RULES && !packet->allowed) {
+		packet->subject = (struct subject){ ip->src,   ip->dst,	  ip->family, ip->sport,
+						    ip->dport, ip->flags, ip->proto,  0 };
+		verdict = judge_rules(here, &packet->subject);
+		if (verdict && verdict != NEEDS_FLOW)
 			return verdict;
-	} else if (here->flags & SIDE_OPENS && ip->flags & STARTS) {
-		return V_NOT_CARRIED;
+	} else if (here->flags & SIDE_OPENS && (ip->flags & STARTS || packet->reopens)) {
+		verdict = NEEDS_FLOW;
 	}
 	if (here->nat == NAT_STATEFUL)
-		return V_NOT_CARRIED;
-	packet->src = addr_sum(ip->src, range->delta);
+		verdict = NEEDS_FLOW;
+	if (verdict && !(ip->flags & STARTS) && !packet->reopens)
+		return ip->flags & NEEDS_FIRST ? V_FRAGMENT_NO_STATE : V_NO_FLOW;
 	packet->dst = addr_sum(ip->dst, candidate->delta);
-	return is_martian(ip->family, packet->src) || is_martian(ip->family, packet->dst) ? V_MARTIAN : 0;
+	if (is_martian(ip->family, packet->dst))
+		return V_MARTIAN;
+	if (here->nat != NAT_STATEFUL) {
+		packet->src = addr_sum(ip->src, range->delta);
+		if (is_martian(ip->family, packet->src))
+			return V_MARTIAN;
+	}
+	return verdict;
 }

@@ -1,65 +1,68 @@
-"""One configuration, loaded into both; packet after packet; the first difference is an error that says it all."""
+"""One configuration after another, loaded into both; packet after packet; the first difference is an error that says
+all."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from random import Random
 
-from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, Hook, PacketPath, PortBinding
-from isthmus.tables.address import Family, step
+from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey, Tables
+from isthmus.tables.flows import ticks
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.environment import Environment, PortInfo
+from isthmus.trace.environment import PortInfo
 from isthmus.trace.twin import Twin
-from tests.differential.configuration import MAX_PORTS, random_model
-from tests.differential.packets import Packets
 
 SHORTEST_SKB = 54
 """Bytes below which BPF_PROG_TEST_RUN makes no skb: Ethernet and a whole IPv6 header."""
+SECRET = 0x0123456789ABCDEF
+"""Where pools are searched from: the same for both, and in every run."""
+
+LULL = ticks(7440)
+"""Longer than anything is remembered."""
 
 Neighbours = dict[tuple[AttachmentKey, Family, int], bytes]
+Ports = dict[str, PortInfo]
 
 
 class Difference(AssertionError):
-    """The twin and the BPF program disagree."""
+    """The twin and the BPF program disagree, or both let a packet through that no VPC may get."""
 
 
 @dataclass
 class Bench:
-    """A packet path in a namespace with ports p1..p7 and namespace ends n1..n7, both real devices."""
+    """A packet path in a namespace with ports p1..p7 and namespace ends n1..n7, both real devices.
+
+    ``now``: its clock, in ticks; it never goes back, whatever runs."""
 
     path: PacketPath
     ifindex: dict[str, int]
+    records: int
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     neighbours: Neighbours = field(default_factory=dict)
+    now: int = 1000
 
-    def configuration(self, seed: int, packets: int, hook: Hook) -> None:
-        """Load the configuration of a seed over the last one, and hold both against each other."""
-        rng = Random(seed)
-        tables = compile_tables(random_model(rng))
-        ports = {
-            f"p{i}": PortInfo(bytes([2, 0, 0, 0, 0, i]), rng.choice([1280, 1500, 1500, 9000]))
-            for i in range(1, MAX_PORTS + 1)
-            if rng.random() < 0.88
-        }
-        self._apply(tables, ports)
-        self._learn(rng, tables)
-        twin = Twin(tables, Environment(ports=ports, neighbors=self.neighbours, hook="tc" if hook == "tc" else "xdp"))
-        senders = [
-            (Packets(rng, tables, vpc), attachment)
-            for vpc in tables.vpcs.values()
-            for attachment in vpc.attachments
-            if attachment.key.interface in ports
-        ]
-        for number in range(packets if senders else 0):
-            sender, attachment = rng.choice(senders)
-            interface = attachment.key.interface
-            frame = sender.frame(ports[interface].mac)
-            self._compare(twin, frame, interface, hook, f"seed {seed} hook {hook} packet {number}")
+    def __post_init__(self) -> None:
+        self.names = {index: name for name, index in self.ifindex.items()}
 
-    def _apply(self, tables: Tables, ports: dict[str, PortInfo]) -> None:
+    def set_now(self, now: int) -> None:
+        """The moment at which the next packets come."""
+        self.now = now
+        self.path.conversations.set_now(now)
+
+    def sweep(self) -> None:
+        """All that is over is gone when this returns."""
+        self.path.conversations.sweep()
+
+    def forget(self) -> None:
+        """Nothing is remembered any more, and much time has passed."""
+        self.path.conversations.forget()
+        self.set_now(self.now + LULL)
+        self.sweep()
+
+    def apply(self, tables: Tables, ports: Ports, neighbours: Neighbours, judge_flows: bool) -> None:
+        """Tables, ports and MACs for the packet path; what it learned before is forgotten."""
         namespaces = {
             a.key: PortBinding(self.ifindex["n" + a.key.interface[1:]], bytes(6), 1500)
             for vpc in tables.vpcs.values()
@@ -68,28 +71,15 @@ class Bench:
         bound = {name: PortBinding(self.ifindex[name], info.mac, info.mtu) for name, info in ports.items()}
         for key, family, address in self.neighbours:
             self.path.set_neighbor(key, family, address, None)
-        self.neighbours.clear()
-        self.path.apply(tables, Bindings(bound, namespaces))
-
-    def _learn(self, rng: Random, tables: Tables) -> None:
-        """MACs for routers and for addresses at the ends of on-link routes, most of them."""
-        for vpc in tables.vpcs.values():
-            for family, routes in vpc.routes.items():
-                unit = step(family)
-                for route in routes:
-                    for hop in route.next_hops:
-                        ends = (route.prefix.first + unit * k for k in range(4))
-                        tails = (route.prefix.last - unit * k for k in range(2))
-                        for address in (hop.gateway,) if hop.gateway is not None else (*ends, *tails):
-                            if rng.random() < 0.8 and 0 <= address < 1 << 128:
-                                mac = bytes([2, 0xBB]) + rng.randbytes(4)
-                                self.neighbours[hop.attachment, family, address] = mac
-        for (key, family, address), mac in self.neighbours.items():
+        self.neighbours = neighbours
+        self.path.apply(tables, Bindings(bound, namespaces), judge_flows=judge_flows)
+        for (key, family, address), mac in neighbours.items():
             self.path.set_neighbor(key, family, address, mac)
 
-    def _compare(self, twin: Twin, frame: bytes, interface: str, hook: Hook, where: str) -> None:
-        if hook == "tc" and len(frame) < SHORTEST_SKB:
-            return
+    def compare(self, twin: Twin, frame: bytes, interface: str, hook: Hook, where: str) -> tuple[Verdict, str, bytes]:
+        """What both make of a frame: the verdict, the port that it left on (empty: none), and how.
+
+        Raises ``Difference`` where they disagree."""
         ours = twin.process(frame, interface)
         theirs = self.path.run(frame, self.ifindex[interface], hook)
         self.verdicts[ours.verdict] += 1
@@ -111,6 +101,8 @@ class Bench:
                 f"{where}, from {interface}\n packet {frame[:200].hex()} ({len(frame)} bytes)\n"
                 f" twin {_told(expected)}\n bpf  {_told(got)}"
             )
+        forwarded = theirs.verdict is Verdict.FORWARDED
+        return theirs.verdict, self.names[theirs.ifindex] if forwarded else "", theirs.frame
 
 
 def _told(outcome: tuple[Verdict, int, bytes, str | None, bool]) -> str:

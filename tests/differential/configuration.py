@@ -20,6 +20,7 @@ from isthmus.model.types import (
 )
 from isthmus.tables.address import BITS, Family, Prefix, step
 from isthmus.tables.entries import Nat, Tag
+from tests.differential.pools import Pools, draw_timeouts, without_pools
 
 SHARED = [Prefix.parse(p) for p in ("10.9.0.0/24", "10.8.0.0/16", "2001:db8:9::/64", "2001:db8:8::/48")]
 """Offered by many at once, so that metric and rendezvous hash decide."""
@@ -58,7 +59,8 @@ def random_model(rng: Random) -> Model:
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     chosen = rng.sample(pairs, rng.randint(1, len(pairs)))
     metrics = rng.choice([[0], [0, 10], [0, 0, 5, 10, 2**31 - 1]])
-    peerings = {f"{a}--{b}": _peering(rng, metrics, f"{a}--{b}", a, b) for a, b in chosen}
+    pools = Pools(rng)
+    peerings = {f"{a}--{b}": _peering(rng, pools, metrics, f"{a}--{b}", a, b) for a, b in chosen}
     vpcs = {}
     ports = [f"p{index}" for index in range(1, MAX_PORTS + 1)]
     rng.shuffle(ports)
@@ -66,7 +68,8 @@ def random_model(rng: Random) -> Model:
     for name in names:
         offered = [item.prefix for p in peerings.values() for side in p.sides if side.vpc == name for item in side.ips]
         vpcs[name] = _vpc(rng, metrics, name, ports, offered)
-    return Model(dict(sorted(vpcs.items())), dict(sorted(peerings.items())), gateway if rng.random() < 0.5 else None)
+    peerings = dict(sorted(peerings.items()))
+    return without_pools(Model(dict(sorted(vpcs.items())), peerings, gateway if rng.random() < 0.5 else None))
 
 
 def _prefix(rng: Random, family: Family, inside: Prefix | None = None, length: int | None = None) -> Prefix:
@@ -103,15 +106,24 @@ def _families(rng: Random) -> list[Family]:
     return rng.choice([[4], [6], [4, 6]])
 
 
-def _peering(rng: Random, metrics: list[int], name: str, first: str, second: str) -> Peering:
+def _peering(rng: Random, pools: Pools, metrics: list[int], name: str, first: str, second: str) -> Peering:
     families = _families(rng)
     kinds = [rng.choice([Nat.PLAIN, Nat.PLAIN, Nat.STATIC, Nat.STATIC, Nat.STATIC, Nat.STATEFUL]) for _ in range(2)]
     if kinds == [Nat.STATEFUL, Nat.STATEFUL]:
         kinds[0] = Nat.PLAIN
-    return Peering(
-        name,
-        (_side(rng, metrics, name, first, kinds[0], families), _side(rng, metrics, name, second, kinds[1], families)),
-    )
+    sides = [_side(rng, metrics, name, vpc, kind, families) for vpc, kind in zip((first, second), kinds, strict=True)]
+    for index, peer in enumerate((second, first)):
+        if kinds[index] is Nat.STATEFUL:
+            sides[index] = _pooled(rng, pools, sides[index], peer, families)
+    return Peering(name, (sides[0], sides[1]))
+
+
+def _pooled(rng: Random, pools: Pools, side: Side, peer: str, families: list[Family]) -> Side:
+    """A stateful side with a pool that other sides may share."""
+    shown, terms = pools.draw(peer, families, lambda family: _prefix(rng, family))
+    holes = [hole for hole in _holes(rng, shown) if rng.random() < 0.3]
+    path = f"{side.path}.as"
+    return terms.given_to(side._replace(as_=_items(shown, path), as_not=_items(holes, f"{path}.not")))
 
 
 def _side(rng: Random, metrics: list[int], peering: str, vpc: str, nat: Nat, families: list[Family]) -> Side:
@@ -130,8 +142,6 @@ def _side(rng: Random, metrics: list[int], peering: str, vpc: str, nat: Nat, fam
             ips += _split(rng, whole)
             if nat is Nat.STATIC:
                 shown += _split(rng, public)
-            elif nat is Nat.STATEFUL:
-                shown.append(public)
     path = f"spec.{vpc}"
     hole, shown_hole = _holes(rng, ips), _holes(rng, shown)
     count = rng.randint(0, 4) if rng.random() < 0.7 else rng.randint(9, 40)
@@ -140,6 +150,7 @@ def _side(rng: Random, metrics: list[int], peering: str, vpc: str, nat: Nat, fam
     return Side(
         peering, vpc, nat, _items(ips, f"{path}.ips"), _items(hole, f"{path}.ips.not"),
         _items(shown, f"{path}.as"), _items(shown_hole, f"{path}.as.not"), rules, metric, path,
+        timeouts=draw_timeouts(rng),
     )  # fmt: skip
 
 
@@ -201,4 +212,5 @@ def _attachment(rng: Random, port: str) -> Attachment:
         for _ in range(rng.choice([0, 1, 1, 2])):
             host = _prefix(rng, family, None, BITS[family])
             addresses.append((family, host.first, 24 if family == 4 else 64))
-    return Attachment(port, Tag(), tuple(addresses), rng.choice([0, 0, 1300, 1500, 9000]), "spec.attachments[0]")
+    mtu, mss = rng.choice([0, 0, 1300, 1500, 9000]), rng.choice([0, 0, 536, 1220, 1400])
+    return Attachment(port, Tag(), tuple(addresses), mtu, "spec.attachments[0]", mss)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from isthmus.tables.address import BITS, FAMILIES, Family, address_bytes, step
-from isthmus.tables.entries import PathKind, Tables, Vpc
+from isthmus.tables.entries import Exposure, PathKind, Side, Tables, Vpc
 
 TCP, UDP = 6, 17
 WEIGHTS = {PathKind.PLAIN: 1, PathKind.STATIC: 1, PathKind.STATEFUL: 0.4, PathKind.HOLE: 0.2, PathKind.SAME_VPC: 0.1}
@@ -40,6 +40,15 @@ class Packets:
         self.offered_to = {
             f: {(e.first, e.last): tables.sides[e.candidates[0].here] for e in found if e.candidates[0].here}
             for f, found in offered.items()
+        }
+        self.inviting: dict[Family, list[tuple[Exposure, Side]]] = {
+            f: [
+                (exposure, tables.sides[here])
+                for exposure in vpc.exposures.get(f, ())
+                if exposure.candidates[0].kind in (PathKind.PLAIN, PathKind.STATIC)
+                and (here := exposure.candidates[0].here) is not None
+            ]
+            for f in FAMILIES
         }
         self.own = {f: [(a, a) for at in vpc.attachments for k, a, _ in at.addresses if k == f] for f in (4, 6)}
 
@@ -81,7 +90,20 @@ class Packets:
         offset = rng.choice([near, near, near, 0, count - 1, rng.randrange(count), -1 if rng.random() < 0.1 else near])
         return (first + offset * unit) & ((1 << 128) - 1)
 
-    def _ends(self, family: Family) -> tuple[int, int]:
+    def opening(self, family: Family) -> tuple[int, int] | None:
+        """Source and destination of a conversation that may well begin: few hosts, at the start of what is offered."""
+        rng = self.rng
+        inviting = self.inviting[family]
+        if not inviting or rng.random() < 0.05:
+            return None
+        exposure, side = rng.choice(inviting)
+        hosts = side.private.get(family, ())
+        if not hosts:
+            return None
+        place = rng.choice(hosts)
+        return _early(rng, family, place.first, place.last), _early(rng, family, exposure.first, exposure.last)
+
+    def ends(self, family: Family) -> tuple[int, int]:
         """Source and destination: mostly such that the side that is asked offers the source."""
         rng = self.rng
         if rng.random() < 0.02:
@@ -98,14 +120,14 @@ class Packets:
     def _packet(self, family: Family) -> bytes:
         if self.rng.random() < 0.25:
             return self._error(family)
-        return self._plain(family, *self._ends(family))
+        return self._plain(family, *self.ends(family))
 
     def _error(self, family: Family) -> bytes:
         """An ICMP error about a packet that may have come from there."""
         rng = self.rng
-        host, dst = self._ends(family)
-        router = host if rng.random() < 0.3 else self._ends(family)[0]
-        inner = self._plain(family, dst if rng.random() < 0.95 else self._ends(family)[1], host, quoted=True)
+        host, dst = self.ends(family)
+        router = host if rng.random() < 0.3 else self.ends(family)[0]
+        inner = self._plain(family, dst if rng.random() < 0.95 else self.ends(family)[1], host, quoted=True)
         inner = inner[: rng.choice([len(inner), 28, 48, 56, rng.randint(0, len(inner))])]
         body = struct.pack("!BBHI", rng.choice(ERRORS[family]), rng.randrange(3), 0, rng.randrange(2000)) + inner
         return self._ip(family, router, dst, 1 if family == 4 else 58, body, 2)
@@ -175,3 +197,8 @@ class Packets:
             following = kind
         head = struct.pack("!IHBB", 6 << 28 | rng.randrange(1 << 20), len(rest) + len(body), following, ttl)
         return head + source + target + rest + body
+
+
+def _early(rng: Random, family: Family, first: int, last: int) -> int:
+    """One of the first few addresses."""
+    return first + step(family) * rng.randrange(min((last - first) // step(family) + 1, 4))

@@ -11,15 +11,24 @@ from pyroute2 import NetNS, netns
 
 from isthmus.datapath import Capacity, PacketPath
 from isthmus.datapath.netns import inside
-from tests.differential.compare import Bench
+from tests.differential.compare import SECRET, Bench
 from tests.differential.configuration import MAX_PORTS
 
 COUNT = count()
+FLOWS = 8192
+"""Room for so many, where no test asks for more or less."""
 
 
 @contextmanager
 def bench(capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Bench]:
-    """A loaded packet path among ports p1..p7, each with its namespace end n1..n7; gone afterwards."""
+    """A packet path alone in its namespace; gone afterwards."""
+    with ports() as ifindex, loaded(ifindex, capacity, icmp_rate) as made:
+        yield made
+
+
+@contextmanager
+def ports() -> Iterator[dict[str, int]]:
+    """Be in a network namespace with ports p1..p7, each with its namespace end n1..n7: their interface indices."""
     name = f"isthmus-fuzz-{os.getpid()}-{next(COUNT)}"
     netns.create(name)
     try:
@@ -29,7 +38,15 @@ def bench(capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Benc
             for link in kernel.get_links():
                 kernel.link("set", index=link["index"], state="up")
             ifindex = {link.get_attr("IFLA_IFNAME"): link["index"] for link in kernel.get_links()}
-        with inside(name), PacketPath.load(capacity=capacity, record=True, icmp_rate=icmp_rate) as path:
-            yield Bench(path, ifindex)
+        with inside(name):
+            yield ifindex
     finally:
         netns.remove(name)
+
+
+@contextmanager
+def loaded(ifindex: dict[str, int], capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Bench]:
+    """A packet path among ports. Its clock stands still until it is set, and nothing sweeps but who is asked to."""
+    capacity = capacity or Capacity(flows=FLOWS)
+    with PacketPath.load(capacity=capacity, record=True, icmp_rate=icmp_rate, clock="manual", secret=SECRET) as path:
+        yield Bench(path, ifindex, 2 * capacity.flows)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from isthmus.cli import main
 from isthmus.cli.lab import app
 from isthmus.datapath.netns import NAMED, inside
 from isthmus.lab import build, control
@@ -132,6 +133,9 @@ def test_down_after_the_keeper_was_killed() -> None:
     assert found["status"] == "broken"
     with pytest.raises(LabError, match="is not up"):
         control.hooks(State(NAME))
+    asked = CliRunner().invoke(main.app, ["flows", "--name", NAME])
+    assert asked.exit_code == 1
+    assert f"isthmus lab down --name {NAME}" in asked.stderr
     control.down(NAME, silent)
 
 

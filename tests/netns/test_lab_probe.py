@@ -22,7 +22,7 @@ from tests.netns.labs import EXAMPLES, isthmus, lab, of_files
 NAME = "isthmus-test-probe"
 OTHER = "isthmus-test-probe-2"  # beside the one that several tests share
 CARRIED = sorted(path.name for path in EXAMPLES.glob("*.yaml") if not path.name.startswith("3-"))
-BY_PATH_ALONE = {"4-two-externals-by-metric.yaml", "ecmp.yaml", "metric.yaml", "plain-open.yaml"}
+BY_PATH_ALONE = {"ecmp.yaml", "metric.yaml", "plain-open.yaml"}
 """Examples of stages that are the same program text on both hooks: tried on one."""
 
 ROUTED = """

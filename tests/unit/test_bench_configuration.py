@@ -6,12 +6,26 @@ import pytest
 import yaml
 
 from isthmus.bench import configuration
-from isthmus.bench.configuration import PRIVATE, PUBLIC, conversations, objects, pairs, peers_of_sender, public_network
+from isthmus.bench.configuration import (
+    POOL,
+    POOL_PORTS,
+    PRIVATE,
+    PUBLIC,
+    SERVERS,
+    pairs,
+    peers_of_sender,
+    public_network,
+    stateful_objects,
+    stateful_traffic,
+    static_objects,
+    static_traffic,
+)
 from isthmus.bench.gateway import tables_of
+from isthmus.bench.run import FLOWS, NEW_FLOWS
 
 
 def by_kind(peerings: int) -> dict[str, list[dict[str, dict[str, object]]]]:
-    documents = list(yaml.load_all(objects(peerings), yaml.CSafeLoader))
+    documents = list(yaml.load_all(static_objects(peerings), yaml.CSafeLoader))
     return {kind: [doc for doc in documents if doc["kind"] == kind] for kind in ("VPC", "Peering")}
 
 
@@ -52,22 +66,64 @@ def test_every_vpc_has_an_interface_of_its_own_and_a_route_to_its_hosts() -> Non
 
 @pytest.mark.parametrize(("peerings", "peers"), [(1, 1), (3, 3), (1_000, 141), (10_000, 141)])
 def test_4000_destinations_are_spread_over_all_peers_of_the_sender(peerings: int, peers: int) -> None:
-    sent = conversations(peerings)
+    sent, sources, destinations, _ = static_traffic(peerings)
+    assert (sources, destinations) == (PRIVATE, PUBLIC)
     assert len({conversation.dialled for conversation in sent}) == 4_000
     assert all(conversation.source in PRIVATE for conversation in sent)
     networks = [public_network(number) for number in peers_of_sender(peerings)]
     hosts = Counter(next(network for network in networks if conversation.dialled in network) for conversation in sent)
     assert len(hosts) == peers
     assert max(hosts.values()) - min(hosts.values()) <= 1
-    assert not any(dialled in (network[0], network[-1]) for _, dialled in sent for network in networks)
+    assert not any(sent_to.dialled in (network[0], network[-1]) for sent_to in sent for network in networks)
 
 
 def test_more_than_there_is_is_refused() -> None:
     with pytest.raises(ValueError, match="1 to 10011 peerings, not 10012"):
         pairs(10_012)
     with pytest.raises(ValueError, match="have not 5000 destinations"):
-        conversations(1, 5_000)
+        static_traffic(1, 5_000)
 
 
 def test_the_objects_have_no_problem_and_compile_to_two_sides_a_peering() -> None:
-    assert len(tables_of(300).sides) == 600
+    assert len(tables_of(static_objects(300)).sides) == 600
+
+
+def test_the_objects_of_stateful_nat_have_no_problem_and_one_side_behind_the_pool() -> None:
+    tables = tables_of(stateful_objects())
+    pools = {key.vpc: side.pool for key, side in tables.sides.items()}
+    assert len(pools) == 2
+    assert pools["vpc-2"] is None
+    assert pools["vpc-1"] is not None
+    ((first, last),) = pools["vpc-1"].addresses[4]
+    assert (first, last) == (int(POOL[0]) << 96, int(POOL[-1]) << 96)
+    assert pools["vpc-1"].ports == (POOL_PORTS,)
+    assert not pools["vpc-1"].per_destination
+
+
+@pytest.mark.parametrize("flows", [*FLOWS, NEW_FLOWS])
+def test_so_many_flows_are_sent_as_the_row_says_and_no_two_from_the_same_address_and_port(flows: int) -> None:
+    sent = stateful_traffic(flows)
+    assert sent.flows == flows
+    assert len({source for source, _, _ in sent.conversations}) * sent.ports == flows
+    lowest, highest = POOL_PORTS
+    assert all(lowest <= port <= highest + 1 - sent.ports for _, _, port in sent.conversations)
+    assert all(source in PRIVATE and server in SERVERS for source, server, _ in sent.conversations)
+
+
+def test_each_of_4000_hosts_talks_to_a_server_of_its_own() -> None:
+    sent = stateful_traffic(100_000).conversations
+    assert len({source for source, _, _ in sent}) == len({server for _, server, _ in sent}) == 4_000
+    assert not {source for source, _, _ in sent} & {PRIVATE[0], PRIVATE[-1]}
+    assert not {server for _, server, _ in sent} & {SERVERS[0], SERVERS[-1]}
+
+
+def test_a_million_flows_would_fit_in_the_pool_sixteen_times_and_few_hosts_use_the_same_ports() -> None:
+    sent = stateful_traffic(1_000_000).conversations
+    assert POOL.num_addresses * (POOL_PORTS[1] - POOL_PORTS[0] + 1) // 1_000_000 == 16
+    assert max(Counter(port for _, _, port in sent).values()) <= 16
+
+
+@pytest.mark.parametrize("flows", [4_001, 4_000 * 64_513])
+def test_flows_that_can_not_be_dealt_out_evenly_are_refused(flows: int) -> None:
+    with pytest.raises(ValueError, match=f"4000 hosts can not have {flows} flows"):
+        stateful_traffic(flows)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isthmus.bench.run import PACKET_COMPARISONS, TCP_COMPARISONS, rows
+from isthmus.bench.run import FLOW_COMPARISONS, NEW_FLOW_COMPARISONS, PACKET_COMPARISONS, TCP_COMPARISONS, rows
 
 MPPS = {
     "xdp-redirect": [4e6, 5e6, 6e6],
@@ -45,3 +45,20 @@ def test_the_ratio_is_that_of_the_figures_shown() -> None:
 
 def test_what_was_not_measured_has_no_row() -> None:
     assert rows({"static-1": [1e6]}, PACKET_COMPARISONS, "Mpps", 1e6) == []
+
+
+def test_flows_are_compared_with_the_kernel_and_the_ceiling_at_the_same_number_of_flows() -> None:
+    assert FLOW_COMPARISONS == {
+        "flows-1": ("xdp-redirect", "kernel-nftables-nat"),
+        "flows-100000": ("xdp-redirect", "kernel-nftables-nat"),
+        "flows-1000000": ("xdp-redirect", "kernel-nftables-nat"),
+    }
+    rates = {"xdp-redirect": [4e6], "kernel-nftables-nat": [5e5], "flows-100000": [2e6]}
+    found = [(row.name, row.baseline, row.ratio) for row in rows(rates, FLOW_COMPARISONS, "Mpps", 1e6)]
+    assert found == [("flows-100000", "xdp-redirect", 0.5), ("flows-100000", "kernel-nftables-nat", 4.0)]
+
+
+def test_new_flows_are_counted_in_millions_a_second() -> None:
+    rates = {"kernel-nftables-nat": [3e5, 2e5, 4e5], "flows-new": [9e5, 6e5, 3e5]}
+    (row,) = rows(rates, NEW_FLOW_COMPARISONS, "Mflows/s", 1e6)
+    assert (row.name, row.value, row.unit, row.baseline_value, row.ratio) == ("flows-new", 0.6, "Mflows/s", 0.3, 2.0)

@@ -3,6 +3,7 @@
 source: generate --XDP_TX-- in [baseline] out ------- sink: verify
 """
 
+import math
 import os
 import struct
 import subprocess
@@ -15,17 +16,19 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from isthmus.bench import BenchError
-from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
-from isthmus.bench.configuration import PRIVATE, Conversation
-from isthmus.bench.gateway import StaticNat, StaticNatTcp
+from isthmus.bench import BenchError, conntrack
+from isthmus.bench.baselines import KernelForward, KernelNftablesNat, KernelNftablesPool, XdpRedirect
+from isthmus.bench.configuration import PRIVATE, Conversation, stateful_traffic, static_traffic
+from isthmus.bench.gateway import StatefulNat, StaticNat, StaticNatTcp
 from isthmus.bench.generator import Burst, Generator, checksums, require_delivery, template
-from isthmus.bench.subject import Arrival, Subject
+from isthmus.bench.run import Effort, new_flow_rates
+from isthmus.bench.subject import Arrival, FlowSubject, Subject
 from isthmus.bench.throughput import KernelForwardTcp, Stream, TcpSubject
 from isthmus.bench.topology import PREFIX, Port, Topology, sweep
 from isthmus.datapath.netns import NAMED
 
 SENT = 6_400
+FLOWS = 64_000
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def test_a_frame_is_64_bytes_of_udp_whose_checksums_scapy_agrees_with() -> None:
     ip, udp = checksums(conversation)
     frame = bytearray(template(source, gateway))
     struct.pack_into("!H4s4s", frame, 24, ip, conversation.source.packed, conversation.dialled.packed)
+    struct.pack_into("!H", frame, 34, conversation.port)
     struct.pack_into("!H", frame, 40, udp)
     by_scapy = (
         Ether(src=source.mac, dst=gateway.mac)
@@ -55,8 +59,17 @@ def test_a_frame_is_64_bytes_of_udp_whose_checksums_scapy_agrees_with() -> None:
 @pytest.mark.bpf
 @pytest.mark.parametrize(
     "subject",
-    [XdpRedirect(), KernelForward(), KernelNftablesNat(), StaticNat(1), StaticNat(200)],
-    ids=lambda subject: subject.name,
+    [
+        XdpRedirect(static_traffic(3)),
+        KernelForward(),
+        KernelNftablesNat(),
+        StaticNat(1),
+        StaticNat(200),
+        XdpRedirect(stateful_traffic(FLOWS)),
+        KernelNftablesPool(stateful_traffic(FLOWS)),
+        StatefulNat("flows-64000", stateful_traffic(FLOWS)),
+    ],
+    ids=lambda subject: f"{subject.name}-{subject.traffic.flows}",
 )
 def test_a_subject_delivers_every_packet_whole_and_with_the_addresses_it_should(
     subject: Subject, stack: ExitStack
@@ -64,8 +77,8 @@ def test_a_subject_delivers_every_packet_whole_and_with_the_addresses_it_should(
     topology = stack.enter_context(Topology(subject.name))
     stack.callback(subject.close)
     subject.prepare(topology)
-    generator = stack.enter_context(Generator(topology, subject.conversations, subject.arrival))
-    for burst in (generator.verify(SENT), generator.burst(SENT)):
+    generator = stack.enter_context(Generator(topology, subject.traffic, subject.arrival))
+    for burst in (generator.verify(SENT), generator.burst(SENT), generator.in_order(SENT)):
         assert (burst.sent, burst.arrived, burst.damaged, burst.other) == (SENT, SENT, 0, 0)
         assert burst.seconds > 0
 
@@ -73,16 +86,63 @@ def test_a_subject_delivers_every_packet_whole_and_with_the_addresses_it_should(
 @pytest.mark.netns
 @pytest.mark.bpf
 def test_packets_that_arrive_untranslated_or_with_another_ttl_are_not_taken_for_good(stack: ExitStack) -> None:
-    subject = XdpRedirect()
+    subject = XdpRedirect(static_traffic(1))
     topology = stack.enter_context(Topology("wrong"))
     stack.callback(subject.close)
     subject.prepare(topology)
-    with Generator(topology, subject.conversations, Arrival(PRIVATE, PRIVATE, 64)) as generator:
+    with Generator(topology, subject.traffic, Arrival(PRIVATE, PRIVATE, 64)) as generator:
         burst = generator.verify(SENT)
         assert (burst.arrived, burst.other) == (0, SENT)
-    with Generator(topology, subject.conversations, subject.arrival._replace(ttl=63)) as generator:
+    with Generator(topology, subject.traffic, subject.arrival._replace(ttl=63)) as generator:
         burst = generator.verify(SENT)
         assert (burst.arrived, burst.damaged) == (SENT, SENT)
+
+
+@pytest.mark.netns
+@pytest.mark.bpf
+def test_in_order_every_flow_is_sent_once_and_at_random_none_but_these(stack: ExitStack) -> None:
+    subject = KernelNftablesPool(stateful_traffic(FLOWS))
+    topology = stack.enter_context(Topology("order"))
+    stack.callback(subject.close)
+    subject.prepare(topology)
+    generator = stack.enter_context(Generator(topology, subject.traffic, subject.arrival))
+    for sent in (FLOWS // 2, FLOWS):  # the kernel has one entry for each; a burst starts with the first
+        assert generator.in_order(sent).arrived == sent
+        assert conntrack.tracked(topology.gateway) == sent
+    generator.burst(FLOWS)
+    assert conntrack.tracked(topology.gateway) == FLOWS
+    subject.forget()
+    assert conntrack.tracked(topology.gateway) == 0
+    generator.burst(FLOWS)  # of so many draws, 63 % of all are drawn at least once
+    assert conntrack.tracked(topology.gateway) == pytest.approx((1 - 1 / math.e) * FLOWS, rel=0.02)
+
+
+@pytest.mark.netns
+@pytest.mark.bpf
+@pytest.mark.parametrize(
+    "subject",
+    [KernelNftablesPool(stateful_traffic(FLOWS)), StatefulNat("flows-new", stateful_traffic(FLOWS))],
+    ids=lambda subject: subject.name,
+)
+def test_a_subject_opens_all_flows_anew_in_each_round(subject: FlowSubject) -> None:
+    warnings: list[str] = []
+    effort = Effort(rounds=2, burst=0.01, tcp_rounds=1, stream=1)
+    rates = new_flow_rates([subject], effort, max(os.sched_getaffinity(0)), lambda _: None, warnings.append)
+    assert len(rates[subject.name]) == 2
+    assert min(rates[subject.name]) > 0
+    assert not any("lost" in warning for warning in warnings)
+
+
+@pytest.mark.netns
+def test_room_for_flows_is_made_and_given_back() -> None:
+    settings = [Path("/sys/module/nf_conntrack/parameters/hashsize"), Path("/proc/sys/net/netfilter/nf_conntrack_max")]
+    before = [int(setting.read_text()) for setting in settings]
+    flows = max(before) + 1
+    with conntrack.room(flows):
+        assert all(int(setting.read_text()) >= 2 * flows for setting in settings)
+        with conntrack.room(1):
+            assert int(settings[0].read_text()) >= 2 * flows
+    assert [int(setting.read_text()) for setting in settings] == before
 
 
 @pytest.mark.netns

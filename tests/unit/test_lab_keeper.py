@@ -1,14 +1,18 @@
 """The keeper's choice of a hook, and what it does with neighbours, with a packet path that refuses some."""
 
 import os
+import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from isthmus.datapath import Hook, PacketPath
 from isthmus.lab import keeper
+from isthmus.lab.flows.service import Service
 from isthmus.lab.keeper import Keeper, attach
 from isthmus.lab.plan import LabPlan, LabVpc, Link
 from isthmus.routing.neighbours import Neighbour
@@ -104,7 +108,7 @@ FOUND = [Neighbour(LOOPBACK, *router, bytes.fromhex("026973010000")) for router 
 
 
 def keep(monkeypatch: pytest.MonkeyPatch, path: Full, *told: Neighbour | OSError) -> None:
-    """Returns when the keeper of a lab has found all routers of its only VPC."""
+    """Returns when the keeper of a lab has found all routers of its only VPC. Somebody asks it in vain meanwhile."""
     monkeypatch.setattr(keeper, "Neighbours", lambda: Told(*told))
     monkeypatch.setattr(keeper, "inside", nullcontext)
     monkeypatch.setattr(keeper, "_READY_WITHIN_S", 0.05)
@@ -115,7 +119,17 @@ def keep(monkeypatch: pytest.MonkeyPatch, path: Full, *told: Neighbour | OSError
         stop = os.eventfd(0)
         for fd in (stop, path.event_fd):
             stack.callback(os.close, fd)
-        next(Keeper(plan, cast(PacketPath, path), stack).run(plan, stop))
+        where = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ask"
+        service = stack.enter_context(closing(Service(where, endless)))
+        asking = stack.enter_context(socket.socket(socket.AF_UNIX))
+        asking.connect(str(where))
+        asking.send(b"{}\n")
+        next(Keeper(plan, cast(PacketPath, path), service, stack).run(plan, stop))
+
+
+def endless(_: object) -> Iterator[bytes]:
+    while True:
+        yield b""
 
 
 def test_a_failed_read_and_a_question_that_can_t_be_asked_are_survived(

@@ -119,10 +119,6 @@ def test_mac_addresses_are_local_and_distinct_but_for_the_port_s(tmp_path: Path)
     assert all(int(mac[:2], 16) & 3 == 2 for mac in every)
 
 
-def test_stateful_sides_are_said_to_be_not_carried(tmp_path: Path) -> None:
-    assert any("db is stateful" in notice for notice in lab(tmp_path).notices)
-
-
 @pytest.mark.parametrize(
     ("vpc", "address", "why"),
     [("nobody", "10.1.1.7", "no peering names"), ("app", "10.1.1.1", "own address"), ("app", "127.0.0.1", "martian")],

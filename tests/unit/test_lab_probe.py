@@ -9,7 +9,8 @@ from isthmus.compile import compile_tables
 from isthmus.lab.plan import plan
 from isthmus.lab.probe.cases import Case, cases
 from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
-from isthmus.lab.probe.run import Seen, difference
+from isthmus.lab.probe.run import Arrivals, Seen, difference
+from isthmus.lab.probe.wire import Sighting
 from isthmus.lab.state import Objects
 from isthmus.tables.address import format_address, parse_address
 
@@ -49,7 +50,7 @@ def test_example_1_also_lets_the_server_s_port_start() -> None:
 
 def test_the_translation_is_part_of_the_expectation() -> None:
     found = expectations(objects(EXAMPLES / "5-overlapping-subnets.yaml"))
-    arrivals = {(c.source_vpc, format_address(4, e.arrival.source)) for c, e in found.items() if e.arrival}
+    arrivals = {(c.source_vpc, format_address(4, e.arrival.source or 0)) for c, e in found.items() if e.arrival}
     assert arrivals == {("vpc-1", "192.168.1.1"), ("vpc-2", "192.168.2.1")}
 
 
@@ -75,6 +76,21 @@ def test_a_reply_that_does_not_pass_is_delivered_without_answer(tmp_path: Path) 
         e for c, e in expectations(objects(file)).items() if (c.source_vpc, c.proto, c.dport) == ("a", "udp", 514)
     ]
     assert (syslog.outcome, syslog.reason) == ("delivered", "reply: not-allowed")
+
+
+def test_a_stateful_side_starts_from_any_address_of_its_pool_and_nobody_starts_toward_it() -> None:
+    found = expectations(objects(EXAMPLES / "4-two-externals-by-metric.yaml"))
+    pool = parse_address("192.168.1.0")[1], parse_address("192.168.1.3")[1]
+    out = [e for c, e in found.items() if c.source_vpc == "vpc-1"]
+    assert {(e.outcome, e.pool) for e in out} == {("answered", (pool,))}
+    assert {e.arrival and (e.arrival.vpc, e.arrival.source) for e in out} == {("vpc-e1", None)}, "the lower metric"
+    assert {(e.outcome, e.reason) for c, e in found.items() if c.source_vpc != "vpc-1"} == {("dropped", "no-inbound")}
+
+
+def test_a_side_that_may_start_nothing_answers() -> None:
+    found = expectations(objects(EXAMPLES / "stateful-rules.yaml"))
+    assert {e.outcome for c, e in found.items() if (c.source_vpc, c.target_vpc) == ("app", "db")} == {"answered"}
+    assert {e.outcome for c, e in found.items() if (c.source_vpc, c.target_vpc) == ("db", "app")} == {"dropped"}
 
 
 def test_vpcs_that_do_not_peer_are_tried_too_and_nothing_passes(tmp_path: Path) -> None:
@@ -114,9 +130,19 @@ UNTRANSLATED = Arrival("b", 9, 2)
 CASE = Case("a", "b", 4, 9, 2, "tcp", 20_000, 443, 0)
 
 
+CHOSEN = Expected("answered", "", Arrival("b", None, 2), ((5, 9), (20, 20)))
+
+
 @pytest.mark.parametrize(
     ("expected", "outcome", "arrivals", "same"),
     [
+        (CHOSEN, "answered", [Arrival("b", 5, 2)], True),
+        (CHOSEN, "answered", [Arrival("b", 20, 2)], True),
+        (CHOSEN, "answered", [Arrival("b", 10, 2)], False),
+        (CHOSEN, "answered", [Arrival("c", 5, 2)], False),
+        (CHOSEN, "answered", [Arrival("b", 5, 3)], False),
+        (CHOSEN, "answered", [Arrival("b", 5, 2), Arrival("b", 6, 2)], False),
+        (CHOSEN, "answered", [], False),
         (Expected("answered", "", HERE), "answered", [HERE], True),
         (Expected("answered", "", HERE), "delivered", [HERE], False),
         (Expected("answered", "", HERE), "answered", [], False),
@@ -130,3 +156,30 @@ CASE = Case("a", "b", 4, 9, 2, "tcp", 20_000, 443, 0)
 )
 def test_what_counts_as_a_difference(expected: Expected, outcome: Outcome, arrivals: list[Arrival], same: bool) -> None:
     assert (difference(CASE, expected, Seen(outcome, tuple(arrivals), "")) == "") is same
+
+
+ONE, OTHER = (CASE._replace(source=source, sport=port) for source, port in ((9, 20_000), (8, 20_001)))
+SYN = Sighting(4, "tcp", 20_001, 443, 5, 2, b"")
+
+
+def test_a_syn_is_of_the_case_with_its_ports_until_what_follows_shows_another() -> None:
+    arrivals = Arrivals({ONE: b"one", OTHER: b"other"})
+    arrivals.note("b", SYN)
+    assert (arrivals.of(ONE), arrivals.of(OTHER)) == ((), (Arrival("b", 5, 2),))
+    arrivals.note("b", SYN._replace(said=b"one"))
+    assert (arrivals.of(ONE), arrivals.of(OTHER)) == ((Arrival("b", 5, 2),), ())
+
+
+def test_an_answer_is_no_arrival_and_neither_is_what_others_say() -> None:
+    arrivals = Arrivals({ONE: b"one"})
+    arrivals.note("a", SYN._replace(sport=20_000, said=b"eno"))
+    arrivals.note("b", SYN._replace(sport=30_000))
+    arrivals.note("b", SYN._replace(proto="udp", sport=443, dport=20_000, said=b"eno"))
+    assert arrivals.of(ONE) == ()
+
+
+def test_a_datagram_is_known_by_what_it_says_whatever_its_ports() -> None:
+    case = CASE._replace(proto="udp")
+    arrivals = Arrivals({case: b"one"})
+    arrivals.note("b", SYN._replace(proto="udp", sport=1024, said=b"one"))
+    assert arrivals.of(case) == (Arrival("b", 5, 2),)

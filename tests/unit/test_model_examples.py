@@ -11,7 +11,7 @@ from isthmus.api.documents import read_documents
 from isthmus.api.schema import json_schema
 from isthmus.cli.objects import load
 from isthmus.problems import Severity
-from isthmus.tables.entries import Nat
+from isthmus.tables.entries import Nat, Timeouts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
@@ -54,6 +54,8 @@ SIDE: dict[str, Any] = {"ips": [{"cidr": "10.1.0.0/24"}]}
         {"a": SIDE, "b": SIDE | {"ingress": None}},
         {"a": SIDE, "b": {"ips": [{"cidr": "10.1.0.0/24", "not": "10.1.0.1"}]}},
         {"a": SIDE, "b": SIDE | {"metric": "5"}},
+        {"a": SIDE, "b": SIDE | {"as": ["192.0.2.0/30"], "natType": "stateful", "nat": {"ports": 0}}},
+        {"a": SIDE, "b": SIDE | {"as": ["192.0.2.0/30"], "natType": "stateful", "nat": {"timeouts": {"udp": 300}}}},
         {"a": SIDE, "b": SIDE | {"ingress": [{"allow": {"tcp": {"dstPort": 70000}}}]}},
     ],
 )
@@ -61,6 +63,15 @@ def test_the_schema_refuses_what_the_reader_refuses(spec: object) -> None:
     validator = jsonschema.Draft202012Validator(json_schema())
     assert validator.is_valid(BASE | {"spec": {"a": SIDE, "b": SIDE}})
     assert not validator.is_valid(BASE | {"spec": spec})
+
+
+def test_a_default_of_the_schema_may_be_written() -> None:
+    schema = json_schema()
+    for name, definition in schema["$defs"].items():
+        for field, part in definition.get("properties", {}).items():
+            if "default" in part:
+                validator = jsonschema.Draft202012Validator(part | {"$defs": schema["$defs"]})
+                assert validator.is_valid(part["default"]), f"{name}.{field}"
 
 
 def test_the_schema_describes_every_field() -> None:
@@ -83,6 +94,24 @@ def test_static_nat() -> None:
     assert both["vpc1"].ingress[0].matches == (("tcp", (), ((443, 443),)),)
     assert both["vpc2"].nat is Nat.PLAIN
     assert both["vpc2"].ingress[0].matches == (("tcp", ((443, 443),), ()),)
+
+
+def test_stateful_rules() -> None:
+    both = sides("stateful-rules.yaml", "app--db")
+    assert (both["app"].ingress, both["db"].ingress) == (None, ())
+    both = sides("stateful-rules.yaml", "users--app")
+    assert [rule.stateless for rule in both["users"].ingress] == [False, False]
+    assert both["app"].ingress == ()
+
+
+def test_stateful_nat() -> None:
+    red, blue = (sides("stateful-nat.yaml", f"{vpc}--isp")[vpc] for vpc in ("red", "blue"))
+    for side in (red, blue):
+        assert side.nat is Nat.STATEFUL
+        assert (side.ports, side.per_destination) == (((20000, 59999),), True)
+        assert side.timeouts == Timeouts(120, 14_400, 240, 60)
+    assert [str(item.prefix) for item in (*red.ips, *red.as_)] == [str(item.prefix) for item in (*blue.ips, *blue.as_)]
+    assert load([str(EXAMPLES / "stateful-nat.yaml")]).model.vpcs["isp"].attachments[0].mss == 1360
 
 
 def test_two_externals() -> None:

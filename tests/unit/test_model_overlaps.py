@@ -105,6 +105,8 @@ def test_replies_go_astray_only_where_nothing_remembers_who_asked() -> None:
     assert not astray("", ", ingress: [{allow: {}}]")
     assert not astray("", ", ingress: []")
     assert not astray(", ingress: []", "")  # what they start opens flows
+    assert not astray(", ingress: []", ", ingress: [{allow: {stateless: true}}]")  # no reply may be sent
+    assert astray(", ingress: [{allow: {}}]", ", ingress: [{allow: {stateless: true}}]")
     assert not astray(", as: [203.0.113.1/32], natType: stateful", "")
 
 
@@ -169,10 +171,30 @@ def test_a_pool_is_refused_what_another_side_shows_and_its_own_like_is_not() -> 
     assert [problem.code for problem in problems_of(offer("a", "10.5.0.0/24", "", pool), static)] == ["pool-conflict"]
     (plain,) = problems_of(offer("a", "203.0.0.0/16"), offer("b", "10.6.0.0/24", "", pool))
     assert (plain.code, plain.path, plain.value) == ("pool-conflict", "spec.b.as[0]", "203.0.113.0/28")
-    other = offer("b", "10.6.0.0/24", "", f"{pool}, nat: {{mapping: per-destination}}")
-    assert "pool-conflict" in [problem.code for problem in problems_of(offer("a", "10.5.0.0/24", "", pool), other)]
-    same = offer("b", "10.6.0.0/24", "", f"{pool}, nat: {{mapping: endpoint-independent}}")
-    assert "pool-conflict" not in [problem.code for problem in problems_of(offer("a", "10.5.0.0/24", "", pool), same)]
+
+
+@pytest.mark.parametrize(
+    ("nat", "conflicts"),
+    [
+        ("mapping: per-destination", True),
+        ("mapping: endpoint-independent", False),
+        ("ports: 1024-65534", True),
+        ("ports: [1024-40000, 40001-65535, 2000]", False),
+        ("timeouts: {udp: 5m}", False),
+        ("timeouts: {udp: 301s}", True),
+        ("timeouts: {tcpEstablished: 2h}", True),
+        ("timeouts: {tcpTransitory: 5m}", True),
+        ("timeouts: {icmp: 1m}", False),
+        ("timeouts: {icmp: 30s}", True),
+    ],
+)
+def test_sides_share_a_pool_on_the_same_terms_however_they_are_written(nat: str, conflicts: bool) -> None:
+    pool = ", as: [203.0.113.0/28], natType: stateful"
+    other = offer("b", "10.6.0.0/24", "", f"{pool}, nat: {{{nat}}}")
+    found = problems_of(offer("a", "10.5.0.0/24", "", pool), other)
+    assert codes(found) == ([("error", "pool-conflict", "Peering/s--b")] if conflicts else [])
+    elsewhere = offer("b", "10.6.0.0/24", "", f"{pool.replace('113', '114')}, nat: {{{nat}}}")
+    assert problems_of(offer("a", "10.5.0.0/24", "", pool), elsewhere) == []
 
 
 def test_what_is_left_out_conflicts_with_nothing() -> None:

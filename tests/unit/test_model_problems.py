@@ -57,7 +57,7 @@ def test_the_page_of_problems_is_fresh() -> None:
 
 def test_what_is_right_beside_broken_objects_stays() -> None:
     assert list(load([str(SCENARIOS / "yaml-invalid")]).model.peerings) == ["right"]
-    assert list(load([str(SCENARIOS / "pool-conflict")]).model.peerings) == ["first", "shares"]
+    assert list(load([str(SCENARIOS / "pool-conflict")]).model.peerings) == ["first", "shares", "spells-defaults-out"]
     assert list(load([str(SCENARIOS / "peering-duplicate-pair")]).model.peerings) == ["web"]
     assert list(load([str(SCENARIOS / "attachment-conflict")]).model.vpcs) == ["a"]
 

@@ -5,16 +5,22 @@ import pytest
 from isthmus.api.objects import read_objects
 from isthmus.api.sources import Source
 from isthmus.model.build import build
+from isthmus.problems import Problem
 
 HEAD = "apiVersion: gateway.githedgehog.com/v1alpha1\nkind: Peering\nmetadata: {name: web}\nspec:\n"
+
+
+def problems(a: str, b: str) -> list[Problem]:
+    """All problems of a peering, but for those of VPCs that no object defines."""
+    text = f"{HEAD}  a: {{{a}}}\n  b: {{{b}}}\n"
+    told = build(read_objects([Source("in.yaml", text.encode(), True)])[0])[1]
+    return [problem for problem in told if problem.code != "vpc-undefined"]
 
 
 def found(a: str, b: str = "ips: [{cidr: 10.2.0.0/24}]") -> list[tuple[str, str]]:
     """Codes and paths of a peering of a (10.1.0.0/24 as 192.168.1.0/24, if its text does not say otherwise) and b."""
     ips = "" if "ips" in a else "ips: [{cidr: 10.1.0.0/24}], as: [192.168.1.0/24], "
-    text = f"{HEAD}  a: {{{ips}{a}}}\n  b: {{{b}}}\n"
-    problems = build(read_objects([Source("in.yaml", text.encode(), True)])[0])[1]
-    return [(problem.code, problem.path) for problem in problems if problem.code != "vpc-undefined"]
+    return [(problem.code, problem.path) for problem in problems(ips + a, b)]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +69,15 @@ def test_rules_toward_a_stateful_side_are_never_asked() -> None:
         ("stateless: false, tcp: {dstPort: 443}", "stateless: true, udp: {}", False),
         ("stateless: true, icmp: {type: 8}", "stateless: true, icmp: {type: 0}", False),
         ("stateless: true, icmp: {type: 8}", "stateless: true, icmp: {type: 8}", True),
+        ("stateless: true, icmp: {type: 8}", "icmp: {type: 0}", True),
+        ("stateless: true, icmp: {type: 8}", "stateless: false", True),
+        ("stateless: true, tcp: {}, icmp: {}", "stateless: false", True),
+        ("stateless: true, tcp: {}, udp: {}", "stateless: false", False),
         ("stateless: true, icmp: {type: 3}", "stateless: true, udp: {}", False),
         ("stateless: true", "udp: {}", False),
+        ("stateless: true", "stateless: false", False),
+        ("stateless: true", "tcp: {}, icmp: {}", True),
+        ("stateless: true", "tcp: {}, udp: {}", False),
         ("stateless: true, src: [10.1.0.0/25]", "stateless: true, dst: [192.168.1.0/25]", False),
         ("stateless: true, src: [10.1.0.0/25]", "stateless: true, dst: [192.168.1.128/25]", True),
         ("stateless: true, dst: [10.2.0.0/25]", "stateless: true, src: [10.2.0.64/26]", False),
@@ -80,6 +93,39 @@ def test_replies_pass_where_the_other_side_has_no_rules_and_never_where_it_allow
     rule = "ingress: [{allow: {stateless: true}}]"
     assert found(rule) == []
     assert found(rule, "ips: [{cidr: 10.2.0.0/24}], ingress: []") == [("stateless-no-reply", "spec.a.ingress[0]")]
+
+
+STARTS = "ingress: [{allow: {stateless: true, tcp: {srcPort: 443}}}]"
+
+
+@pytest.mark.parametrize(
+    ("pool", "b", "hint"),
+    [
+        ("", "", "what b starts is remembered, as it has no rules, so no reply needs this one"),
+        ("", "ingress: [{allow: {stateless: true}}]", "a stateless rule has no memory; "),
+        (", natType: stateful", "", "nothing can start toward a, which is stateful, so no reply needs this rule"),
+        (", natType: stateful", "ingress: []", "nothing can start toward a, which is stateful"),
+    ],
+)
+def test_what_to_write_instead_of_a_rule_for_replies(pool: str, b: str, hint: str) -> None:
+    a = f"ips: [{{cidr: 10.1.0.0/24}}], as: [192.168.1.0/24]{pool}, {STARTS}"
+    (problem,) = (
+        one for one in problems(a, f"ips: [{{cidr: 10.2.0.0/24}}]{b and ', '}{b}") if one.code == "stateless-starts"
+    )
+    assert problem.hint.startswith(hint)
+
+
+def test_nothing_starts_toward_a_stateful_side_by_a_stateless_rule_either() -> None:
+    pool = "ips: [{cidr: 10.2.0.0/24}], as: [203.0.113.1/32], natType: stateful"
+    assert found(STARTS, pool) == [("rule-dead", "spec.a.ingress[0]")]
+
+
+@pytest.mark.parametrize("rule", ["stateless: true", "stateless: true, tcp: {dstPort: 443}", "stateless: false"])
+@pytest.mark.parametrize("b", ["", ", ingress: []", ", ingress: [{allow: {stateless: true}}]"])
+def test_translation_remembers_what_a_stateful_side_starts_whatever_its_rules_say(rule: str, b: str) -> None:
+    a = f"ips: [{{cidr: 10.1.0.0/24}}], as: [192.168.1.0/30], natType: stateful, ingress: [{{allow: {{{rule}}}}}]"
+    dead = [("rule-dead", "spec.b.ingress[0]")] if "allow" in b else []
+    assert found(a, f"ips: [{{cidr: 10.2.0.0/24}}]{b}") == dead
 
 
 def single(count: int) -> str:

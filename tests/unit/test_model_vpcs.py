@@ -96,6 +96,13 @@ def test_tags_and_bgp_are_in_the_model_though_nothing_carries_them_yet() -> None
     assert vpc.bgp
 
 
+def test_an_attachment_has_the_segment_size_that_is_written() -> None:
+    vpc, problems = vpc_of("{attachments: [{interface: e, mss: 1360}, {interface: f}]}")
+    assert problems == []
+    assert vpc is not None
+    assert [attachment.mss for attachment in vpc.attachments] == [1360, 0]
+
+
 def test_a_broken_vpc_claims_no_port() -> None:
     right = "{attachments: [{interface: eth1}]}"
     broken = "{attachments: [{interface: eth1}, {interface: eth1}]}"
@@ -167,10 +174,10 @@ def test_sides_are_resolved_in_the_order_they_are_written() -> None:
 def test_the_gateway_is_the_first_that_is_right() -> None:
     model, problems = built(
         ("Gateway", "broken", "{zzz: 1}"),
-        ("Gateway", "n1", "{ports: {eth1: {hook: tc}, eth2: {unclaimed: pass}}}"),
-        ("Gateway", "n2", "{}"),
+        ("Gateway", "n1", "{ports: {eth1: {hook: tc}, eth2: {unclaimed: pass}}, tables: {flows: 4096}}"),
+        ("Gateway", "n2", "{tables: {flows: 8192}}"),
     )
     assert [problem.code for problem in problems] == ["field-unknown"]
     assert model.gateway is not None
-    assert model.gateway.name == "n1"
+    assert (model.gateway.name, model.gateway.flows) == ("n1", 4096)
     assert [tuple(port) for port in model.gateway.ports] == [("eth1", "tc", "drop"), ("eth2", "auto", "pass")]

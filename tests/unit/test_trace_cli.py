@@ -63,7 +63,14 @@ def test_what_the_other_end_sees(
         (OVERLAP, "vpc-1", "10.1.1.42", "192.168.2.7", [], "source-not-exposed"),
         (OVERLAP, "vpc-2", "10.1.1.7", "192.168.1.42", [], "nat-hole"),
         (OVERLAP, "vpc-1", "10.1.1.5", "224.0.0.1", [], "martian"),
-        ("4-two-externals-by-metric.yaml", "vpc-1", "10.1.1.5", "8.8.8.8", [], "not-carried"),
+        (
+            "4-two-externals-by-metric.yaml",
+            "vpc-1",
+            "10.1.1.5",
+            "8.8.8.8",
+            ["--proto", "icmp", "--type", "0"],
+            "no-flow",
+        ),
         ("4-two-externals-by-metric.yaml", "vpc-e1", "8.8.8.8", "192.168.1.1", [], "no-inbound"),
         ("vpc-objects.yaml", "prod", "10.1.1.5", "10.1.1.9", [], "same-vpc"),
     ],
@@ -132,3 +139,26 @@ def test_errors_elsewhere_are_named_and_the_answer_is_given(tmp_path: Path) -> N
     assert (needs_the_broken.exit_code, "left out" in needs_the_broken.stderr) == (1, True)
     unheard_of = CliRunner().invoke(app, [*files, "vpc-9", *hosts])
     assert unheard_of.exit_code == 2
+
+
+BEHIND_NAT = ("4-two-externals-by-metric.yaml", "vpc-1", "10.1.1.5", "8.8.8.8")
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp", "icmp", "132"])
+def test_a_conversation_from_behind_nat(proto: str) -> None:
+    """What the gateway will choose is null, and the answer comes back to the host."""
+    found = answer(*BEHIND_NAT, "--proto", proto)
+    reply = found["reply"]
+    assert (found["flow"], reply["flow"]) == ("opened", "followed")
+    assert found["pool"] == reply["pool"]
+    assert found["delivered"] == found["packet"] | {"src": None, "sport": None, "ttl": 63}
+    assert (reply["packet"]["src"], reply["packet"]["dst"], reply["packet"]["dport"]) == ("8.8.8.8", None, None)
+    assert (reply["delivered"]["src"], reply["delivered"]["dst"]) == ("8.8.8.8", "10.1.1.5")
+    assert reply["delivered"]["dport"] == found["packet"]["sport"]
+
+
+def test_the_text_names_the_pool() -> None:
+    text = run(*BEHIND_NAT).stdout
+    assert "delivered  tcp chosen from the pool -> 8.8.8.8:80, ttl 63" in text
+    assert "sent       tcp 8.8.8.8:80 -> chosen from the pool, ttl 64" in text
+    assert "pool       192.168.1." in text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.tables.entries import Candidate, Exposure, Nat, Origin, PathKind, Tables
+from isthmus.tables.entries import AttachmentKey, Nat, NextHop, Origin, Pool, Tables, Tag, TagKind
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.explain import Answer, explain
 from isthmus.trace.question import Question, packet_of
@@ -44,6 +44,7 @@ def test_a_packet_that_passes_and_its_reply() -> None:
     assert stages == [
         "classify",
         "gateway",
+        "flow",
         "martian",
         "path",
         "path",
@@ -143,10 +144,13 @@ def test_a_hole_is_a_candidate_that_was_not_taken() -> None:
     assert "hole" in row.why
 
 
+HIDDEN = side("p", "red", Offer("10.1.1.0/24", "203.0.113.0/24"), nat=Nat.STATEFUL)
 STATEFUL = Peering(
-    side("p", "red", Offer("10.1.1.0/24"), nat=Nat.STATEFUL),
+    HIDDEN._replace(pool=Pool({4: ((number("203.0.113.0"), number("203.0.113.3")),)})),
     side("p", "green", Offer("10.3.1.0/24")),
 )
+NO_POOL = Peering(HIDDEN._replace(pool=Pool({4: ()})), STATEFUL.right)
+VLAN = AttachmentKey("blue", "blue0", Tag(TagKind.VLAN, 7))
 RULED = Network([Peering(RED_SIDE._replace(rules=(rule(6, dport=(443, 443)), rule(17, src="10.1.1.8/32"))), BLUE_SIDE)])
 PLAIN = Peering(side("p", "red", Offer("10.1.1.0/24")), side("p", "green", Offer("10.3.1.0/24")))
 
@@ -190,23 +194,35 @@ DROPS: list[tuple[Network, Question, str, list[str]]] = [
     ),
     (
         Network([Peering(STATEFUL.right, STATEFUL.left)]),
-        Question("10.3.1.7", "10.1.1.5"),
+        Question("10.3.1.7", "203.0.113.1"),
         "no-inbound",
         ["red is behind stateful NAT", "only red can start"],
     ),
     (
-        Network([Peering(RED_SIDE._replace(rules=(rule(6, stateless=False),)), BLUE_SIDE)]),
-        TCP,
-        "not-carried",
-        ["opens a flow", "say `stateless: true`"],
+        Network([Peering(RED_SIDE._replace(rules=(rule(1, stateless=False),)), BLUE_SIDE)]),
+        Question("10.1.1.5", "192.168.2.7", "icmp", type=0),
+        "no-flow",
+        ["the rule that allows it is stateful", "an echo request", "`stateless: true`"],
     ),
     (
-        Network([Peering(RED_SIDE._replace(opens=True), BLUE_SIDE._replace(rules=()))]),
+        Network([STATEFUL]),
+        Question("10.1.1.5", "10.3.1.7", "icmp", type=13),
+        "no-flow",
+        ["red is behind stateful NAT", "trace the packet that starts"],
+    ),
+    (
+        Network([NO_POOL]),
+        Question("10.1.1.5", "10.3.1.7"),
+        "nat-exhausted",
+        ["the pool is no address, ports 1024-65535", "`nat.ports`"],
+    ),
+    (Network([NO_POOL]), Question("10.1.1.5", "10.3.1.7", "132"), "nat-protocol", ["protocol 132 has no ports"]),
+    (
+        Network().with_route("blue", route("10.1.1.0/24", NextHop(VLAN, None, Origin("VPC/blue")))),
         TCP,
         "not-carried",
-        ["the other side has an ingress", "give red an ingress"],
+        ["an attachment with a tag", "a port of its own"],
     ),
-    (Network([STATEFUL]), Question("10.1.1.5", "10.3.1.7"), "not-carried", ["stateful NAT", "`natType: static`"]),
     (Network(), TCP._replace(ttl=1), "ttl", ["TTL 1", "--ttl 2"]),
 ]
 
@@ -228,22 +244,8 @@ def test_a_drop_says_why_and_what_to_do(network: Network, question: Question, re
 def test_every_drop_that_an_offline_trace_can_meet_has_been_asked() -> None:
     never = {"no-attachment", "too-big", "next-hop-unresolved", "port-down", "internal", "fragment-no-state"}
     before = {"malformed", "ipv6-ext", "not-ip", "not-our-mac", "unknown-tag", "passed", "local", "forwarded", "audit"}
-    later = {"no-flow", "flow-conflict", "flow-table-full", "nat-exhausted", "nat-protocol"}
-    assert {drop[2] for drop in DROPS} == {verdict.label for verdict in Verdict} - never - before - later
-
-
-def test_the_pool_of_a_stateful_sender_is_shown() -> None:
-    tables = Network([STATEFUL]).tables()
-    pool = [
-        Exposure(number(first), number(last), (Candidate(PathKind.STATEFUL, *keys, 30, 0, 0, Origin("P")),))
-        for first, last in (("203.0.113.0", "203.0.113.1"), ("203.0.113.2", "203.0.113.3"))
-        for keys in [(STATEFUL.right.key, STATEFUL.left.key)]
-    ]
-    green = tables.vpcs["green"]._replace(exposures={4: tuple(pool), 6: ()})
-    tables = replace(tables, vpcs={**tables.vpcs, "green": green})
-    answer = asked(tables, Question("10.1.1.5", "10.3.1.7"))
-    assert answer.as_json()["pool"] == ["203.0.113.0/30"]
-    assert "pool" not in asked(Network(), TCP).as_json()
+    state = {"flow-conflict", "flow-table-full"}  # of other conversations, which a trace does not know of
+    assert {drop[2] for drop in DROPS} == {verdict.label for verdict in Verdict} - never - before - state
 
 
 def test_assumed_routes_are_said_to_be() -> None:

@@ -247,7 +247,7 @@ ABOUT = ip(*GOT[4]) / UDP(sport=1000, dport=53)
         ((rule(17, src="192.168.1.5/32"),), Verdict.NOT_ALLOWED),
         ((rule(17, dst="10.1.1.7/32"),), Verdict.NOT_ALLOWED),
         ((rule(1),), Verdict.NOT_ALLOWED),
-        ((rule(17, stateless=False),), Verdict.NOT_CARRIED),
+        ((rule(17, stateless=False),), Verdict.NO_FLOW),
     ],
 )
 def test_an_error_meets_the_rules_that_the_packet_inside_has_met(

@@ -173,10 +173,38 @@ def test_only_a_syn_without_ack_starts_tcp() -> None:
 def test_what_else_starts_a_conversation() -> None:
     assert parsed(v4() / UDP()).starts
     assert parsed(v4(proto=132) / bytes(4)).starts
-    assert parsed(v4(proto=17, frag=4) / bytes(4)).starts
     assert parsed(v4() / ICMP(type=8)).starts
     assert parsed(v6() / ICMPv6EchoRequest()).starts
     assert not parsed(v4() / ICMP(type=0)).starts
     assert not parsed(v4() / ICMP(type=13)).starts
     assert not parsed(v4(proto=6, frag=4) / bytes(4)).starts
     assert not parsed(v4(proto=1, frag=4) / bytes(4)).starts
+    assert not parsed(v4(proto=17, frag=4) / bytes(4)).starts
+    assert parsed(v4(proto=132, frag=4) / bytes(4)).starts
+
+
+def test_a_tcp_fragment_over_the_flags_is_malformed() -> None:
+    """RFC 3128: with offset 1 it would write over flags that were judged. Quoted in an error it harms nobody."""
+    assert parse_frame(frame(v4(proto=6, frag=1) / bytes(16))) == Verdict.MALFORMED
+    assert parse_frame(frame(v6() / IPv6ExtHdrFragment(offset=1, nh=6) / bytes(16))) == Verdict.MALFORMED
+    assert parsed(v4(proto=6, frag=2) / bytes(16)).later_fragment
+    assert parsed(v4(proto=17, frag=1) / bytes(16)).later_fragment
+    quoting = parsed(v4() / ICMP(type=11) / IP(src=V4[1], dst=V4[0], proto=6, frag=1) / bytes(16))
+    assert quoting.inner is not None
+    assert quoting.inner.later_fragment
+
+
+def test_the_identification_of_a_fragment() -> None:
+    assert parsed(v4(id=4711, flags="MF") / UDP()).identification == 4711
+    assert parsed(v4(id=4711, frag=4, proto=17) / bytes(4)).identification == 4711
+    assert parsed(v6() / IPv6ExtHdrFragment(id=2**31, m=1, nh=17) / UDP()).identification == 2**31
+    assert parsed(v6() / IPv6ExtHdrFragment(id=2**31, offset=9, nh=17) / bytes(4)).identification == 2**31
+    assert parsed(v4(id=4711) / UDP()).identification == 0
+    assert parsed(v6() / IPv6ExtHdrFragment(id=5, nh=17) / UDP()).identification == 0
+
+
+def test_only_echoes_have_an_identifier() -> None:
+    assert parsed(v4() / ICMP(type=8, id=7)).echo_id == 7
+    assert parsed(v4() / ICMP(type=0, id=7)).echo_id == 7
+    assert parsed(v6() / ICMPv6EchoRequest(id=7)).echo_id == 7
+    assert parsed(v4() / ICMP(type=13, id=7)).echo_id == 0

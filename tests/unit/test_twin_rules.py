@@ -1,17 +1,19 @@
-"""Stages source and rules: who may send, what ingress allows, and what would need a flow."""
+"""Stages source and rules: who may send, what ingress allows, and what needs a flow."""
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6ExtHdrFragment
 from scapy.packet import Packet
 
-from isthmus.tables.entries import Nat, RuleEntry
+from isthmus.tables.entries import Nat, Pool, RuleEntry
 from isthmus.tables.verdicts import Verdict
-from tests.scenarios.packets.builder import Offer, Peering, rule, side
+from isthmus.trace.flows import Flows
+from isthmus.trace.twin import Twin
+from tests.scenarios.packets.builder import Offer, Peering, number, rule, side
 from tests.scenarios.packets.frames import frame, ip
 from tests.scenarios.packets.network import BLUE_SIDE, RED_SIDE, Network
 
-ALLOWED, REFUSED, FLOW = Verdict.FORWARDED, Verdict.NOT_ALLOWED, Verdict.NOT_CARRIED
+ALLOWED, REFUSED, NO_FLOW = Verdict.FORWARDED, Verdict.NOT_ALLOWED, Verdict.NO_FLOW
 
 
 def with_rules(*rules: RuleEntry) -> Network:
@@ -78,7 +80,11 @@ def test_the_rules_are_those_of_the_sender_alone() -> None:
         (rule(dst="192.168.2.7/32"), UDP(), ALLOWED),
         (rule(dst="10.1.1.7/32"), UDP(), REFUSED),  # as dialled, not private
         (rule(src="2001:db8::/32"), UDP(), REFUSED),
-        (rule(stateless=False), UDP(), FLOW),
+        (rule(stateless=False), UDP(), ALLOWED),
+        (rule(stateless=False), TCP(flags="S"), ALLOWED),
+        (rule(stateless=False), TCP(flags="A"), NO_FLOW),
+        (rule(stateless=False), ICMP(type=0), NO_FLOW),
+        (rule(stateless=False), ICMP(type=13), NO_FLOW),
     ],
 )
 def test_one_rule(entry: RuleEntry, transport: Packet, expected: Verdict) -> None:
@@ -93,8 +99,9 @@ def test_icmp_in_a_rule_is_the_family_s_own() -> None:
 
 
 def test_the_first_rule_that_matches_decides() -> None:
-    assert verdict(with_rules(rule(6, stateless=False), rule()), TCP()) == FLOW
-    assert verdict(with_rules(rule(), rule(6, stateless=False)), TCP()) == ALLOWED
+    answer = TCP(flags="SA")
+    assert verdict(with_rules(rule(6, stateless=False), rule()), answer) == NO_FLOW
+    assert verdict(with_rules(rule(), rule(6, stateless=False)), answer) == ALLOWED
     assert verdict(with_rules(rule(17), rule(6)), TCP()) == ALLOWED
 
 
@@ -112,6 +119,7 @@ ASKS_PORTS = rule(6, dport=(443, 443))
         ([rule(17, dport=(443, 443))], REFUSED),
         ([rule(6, dport=(443, 443), src="10.1.1.6/32")], REFUSED),
         ([rule(6, dport=(443, 443), stateless=False)], Verdict.FRAGMENT_NO_STATE),
+        ([rule(6, stateless=False)], Verdict.FRAGMENT_NO_STATE),
     ],
 )
 def test_a_later_fragment_meets_rules_without_ports(rules: list[RuleEntry], expected: Verdict) -> None:
@@ -129,35 +137,49 @@ def test_a_later_icmpv6_fragment_has_no_type() -> None:
     assert with_rules(rule(1)).process(frame(later)).verdict == ALLOWED
 
 
+OPENING = Network([Peering(RED_SIDE._replace(opens=True), BLUE_SIDE._replace(rules=()))])
+
+
+def flows_after(network: Network, packet: Packet) -> int:
+    """How many flows there are, after one packet that passes."""
+    flows = Flows()
+    outcome = Twin(network.tables(), network.environment(), flows).process(frame(packet), "red0")
+    assert outcome.verdict == ALLOWED
+    return len(flows)
+
+
 @pytest.mark.parametrize(
-    ("transport", "expected"),
+    ("transport", "opened"),
     [
-        (TCP(flags="S"), FLOW),
-        (TCP(flags="SA"), ALLOWED),
-        (TCP(flags="A"), ALLOWED),
-        (TCP(flags="R"), ALLOWED),
-        (UDP(), FLOW),
-        (ICMP(type=8), FLOW),
-        (ICMP(type=0), ALLOWED),
-        (ICMP(type=13), ALLOWED),
+        (TCP(flags="S"), 1),
+        (TCP(flags="SA"), 0),
+        (TCP(flags="A"), 0),
+        (TCP(flags="R"), 0),
+        (UDP(), 1),
+        (ICMP(type=8), 1),
+        (ICMP(type=0), 0),
+        (ICMP(type=13), 0),
     ],
 )
-def test_what_starts_a_conversation_toward_a_side_with_rules(transport: Packet, expected: Verdict) -> None:
-    network = Network([Peering(RED_SIDE._replace(opens=True), BLUE_SIDE._replace(rules=()))])
-    assert verdict(network, transport) == expected
+def test_what_starts_a_conversation_toward_a_side_with_rules(transport: Packet, opened: int) -> None:
+    assert flows_after(OPENING, ip("10.1.1.5", "192.168.2.7") / transport) == opened
+    assert flows_after(Network(), ip("10.1.1.5", "192.168.2.7") / transport) == 0
 
 
-@pytest.mark.parametrize(("proto", "expected"), [(6, ALLOWED), (1, ALLOWED), (17, FLOW), (132, FLOW)])
-def test_later_fragments_toward_a_side_with_rules(proto: int, expected: Verdict) -> None:
-    network = Network([Peering(RED_SIDE._replace(opens=True), BLUE_SIDE._replace(rules=()))])
+@pytest.mark.parametrize(("proto", "opened"), [(6, 0), (1, 0), (17, 0), (132, 1)])
+def test_later_fragments_toward_a_side_with_rules(proto: int, opened: int) -> None:
     fragment = IP(src="10.1.1.5", dst="192.168.2.7", proto=proto, frag=3) / bytes([8] * 32)
-    assert network.process(frame(fragment)).verdict == expected
+    assert flows_after(OPENING, fragment) == opened
 
 
 def test_a_stateful_sender_needs_flows() -> None:
-    hidden = side("p", "red", Offer("10.1.1.0/24"), nat=Nat.STATEFUL)
+    pool = Pool({4: ((number("203.0.113.1"), number("203.0.113.1")),)})
+    hidden = side("p", "red", Offer("10.1.1.0/24"), nat=Nat.STATEFUL)._replace(pool=pool)
     network = Network([Peering(hidden, side("p", "green", Offer("10.3.1.0/24")))])
-    assert verdict(network, UDP(), dst="10.3.1.9") == FLOW
+    assert verdict(network, UDP(), dst="10.3.1.9") == ALLOWED
+    assert verdict(network, TCP(flags="A"), dst="10.3.1.9") == NO_FLOW
+    allowing = Network([Peering(hidden._replace(rules=(rule(),)), side("p", "green", Offer("10.3.1.0/24")))])
+    assert verdict(allowing, TCP(flags="A"), dst="10.3.1.9") == NO_FLOW
     refusing = Network([Peering(hidden._replace(rules=()), side("p", "green", Offer("10.3.1.0/24")))])
     assert verdict(refusing, UDP(), dst="10.3.1.9") == REFUSED
     assert verdict(network, UDP(), src="10.1.2.5", dst="10.3.1.9") == Verdict.SOURCE_NOT_EXPOSED

@@ -19,6 +19,6 @@ def test_no_verdict_is_left_out() -> None:
     assert {case.verdict for case in CASES} == set(Verdict) - LATER
 
 
-def test_the_twin_holds_no_state() -> None:
+def test_a_twin_that_is_given_no_flows_starts_with_none() -> None:
     for case in CASES:
         assert case.network.process(case.frame, case.port) == case.network.process(case.frame, case.port)

@@ -6,9 +6,8 @@ A judge raises PydanticCustomError whose type is the problem code and whose cont
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -149,42 +148,59 @@ def _duration(value: Any) -> int:
     return (hours * 60 + minutes) * 60 + seconds
 
 
+LONGEST_TIMEOUT = 30 * 24 * 3600
+"""Seconds. What is silent for longer is not coming back, and its record would be lost to others."""
+
+
+def _timeout(value: Any) -> int:
+    seconds = _duration(value)
+    if 0 < seconds <= LONGEST_TIMEOUT:
+        return seconds
+    why = "forgets a conversation at once" if seconds == 0 else "is longer than 30 days"
+    raise refuse("field-value", f"a timeout of {value} {why}", f"write 1s to {LONGEST_TIMEOUT // 3600}h, such as 5m")
+
+
 PortRanges = tuple[tuple[int, int], ...]
 
 
-def numbers(largest: int, what: str, example: str) -> Callable[[Any], PortRanges]:
-    """A judge of a number, ``"a-b"``, or a list of these, each up to ``largest``; gives inclusive ranges."""
+class Numbers(NamedTuple):
+    """A sort of numbers that are written alone, as ``"a-b"``, or as a list; ``absent``: what no value stands for."""
 
-    def judge(value: Any) -> PortRanges:
-        return tuple(_number_range(item, largest, what, example) for item in _one_or_more(value, what, example))
+    what: str
+    smallest: int
+    largest: int
+    example: str
+    absent: str = "any"
 
-    return judge
+    def judge(self, value: Any) -> PortRanges:
+        """What was written, as inclusive ranges."""
+        if value == []:
+            hint = f"leave it away for {self.absent}, or write {self.example}"
+            raise refuse("field-value", f"an empty list of {self.what}s means none of them", hint)
+        return tuple(self._range(item) for item in (value if isinstance(value, list) else [value]))
 
+    def _range(self, value: Any) -> tuple[int, int]:
+        if isinstance(value, int) and not isinstance(value, bool):
+            first = last = value
+        else:
+            text = text_of(value, f"a {self.what}", self.example)
+            found = re.fullmatch(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", text, re.ASCII)
+            if found is None:
+                said = f"{text[:80]!r} is no {self.what}, nor a range of them"
+                raise refuse("field-value", said, f"write it like {self.example}")
+            first, last = int(found[1]), int(found[2] or found[1])
+        if first < self.smallest or last > self.largest:
+            said = f"a {self.what} is {self.smallest} to {self.largest}, found {value}"
+            raise refuse("field-value", said, f"write it like {self.example}")
+        if first > last:
+            raise refuse("field-value", f"the range {value} runs backwards", f'write "{last}-{first}"')
+        return first, last
 
-def _one_or_more(value: Any, what: str, example: str) -> list[Any]:
-    if not isinstance(value, list):
-        return [value]
-    if value:
-        return value
-    raise refuse(
-        "field-value", f"an empty list of {what}s matches nothing", f"leave it away for any, or write {example}"
-    )
-
-
-def _number_range(value: Any, largest: int, what: str, example: str) -> tuple[int, int]:
-    if isinstance(value, int) and not isinstance(value, bool):
-        first = last = value
-    else:
-        text = text_of(value, f"a {what}", example)
-        found = re.fullmatch(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", text, re.ASCII)
-        if found is None:
-            raise refuse("field-value", f"{text[:80]!r} is no {what}, nor a range of them", f"write it like {example}")
-        first, last = int(found[1]), int(found[2] or found[1])
-    if first < 0 or last > largest:
-        raise refuse("field-value", f"a {what} is 0 to {largest}, found {value}", f"write it like {example}")
-    if first > last:
-        raise refuse("field-value", f"the range {value} runs backwards", f'write "{last}-{first}"')
-    return first, last
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of what ``judge`` takes."""
+        number = {"type": "integer", "minimum": self.smallest, "maximum": self.largest}
+        one = [number, {"type": "string", "pattern": r"^\d{1,6}(\s*-\s*\d{1,6})?$"}]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
 
 
 def _mac(value: Any) -> str:
@@ -198,13 +214,11 @@ def _text(judge: Any, *examples: str, **more: Any) -> tuple[PlainValidator, With
     return PlainValidator(judge), WithJsonSchema({"type": "string", "examples": list(examples), **more})
 
 
-def _numbers(largest: int, what: str, example: str) -> tuple[PlainValidator, WithJsonSchema]:
-    number = {"type": "integer", "minimum": 0, "maximum": largest}
-    one = [number, {"type": "string", "pattern": r"^\d{1,6}(\s*-\s*\d{1,6})?$"}]
-    several = {"type": "array", "items": {"anyOf": one}, "minItems": 1}
-    return PlainValidator(numbers(largest, what, example)), WithJsonSchema({"anyOf": [*one, several]})
+def _numbers(numbers: Numbers) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(numbers.judge), WithJsonSchema(numbers.schema())
 
 
+_DURATION_PATTERN = r"^(\d+h)?(\d+m)?(\d+s)?$"
 LABEL_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 Cidr = Annotated[Prefix, *_text(_cidr, "10.1.0.0/16", "2001:db8::/32")]
@@ -213,9 +227,11 @@ AddressV4 = Annotated[tuple[Family, int], *_text(_ipv4, "10.1.0.1")]
 LinkAddress = Annotated[tuple[Family, int, int], *_text(_link_address, "10.1.0.1/24")]
 Label = Annotated[str, *_text(_label, "vpc-1", pattern=LABEL_PATTERN)]
 Interface = Annotated[str, *_text(_interface, "eth1", maxLength=15)]
-Duration = Annotated[int, *_text(_duration, "60s", "5m", "2h4m", pattern=r"^(\d+h)?(\d+m)?(\d+s)?$")]
+Duration = Annotated[int, *_text(_duration, "60s", "5m", "2h4m", pattern=_DURATION_PATTERN)]
+Timeout = Annotated[int, *_text(_timeout, "60s", "5m", "2h4m", pattern=_DURATION_PATTERN)]
 Mac = Annotated[str, *_text(_mac, "02:00:00:00:00:01")]
-Ports = Annotated[PortRanges, *_numbers(65535, "port", '443, "8000-8999" or [80, 443]')]
-IcmpNumbers = Annotated[PortRanges, *_numbers(255, "ICMP number", "8")]
+Ports = Annotated[PortRanges, *_numbers(Numbers("port", 0, 65535, '443, "8000-8999" or [80, 443]'))]
+PoolPorts = Annotated[PortRanges, *_numbers(Numbers("port", 1, 65535, '"20000-29999"', '"1024-65535"'))]
+IcmpNumbers = Annotated[PortRanges, *_numbers(Numbers("ICMP number", 0, 255, "8"))]
 Metric = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Asn = Annotated[int, Field(ge=1, le=2**32 - 1)]

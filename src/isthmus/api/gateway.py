@@ -26,6 +26,14 @@ class Port(Shape):
     unclaimed: Literal["drop", "pass"] = Field("drop", description="What becomes of tags that no attachment claims.")
 
 
+class Capacities(Shape):
+    """What the node has room for."""
+
+    flows: Annotated[int, Field(ge=1024, le=2**27)] | None = Field(
+        None, description="Conversations that are remembered at a time. Absent: the gateway chooses."
+    )
+
+
 class GatewaySpec(Shape):
     """What the node is told."""
 
@@ -34,7 +42,7 @@ class GatewaySpec(Shape):
     vtep: Vtep | None = Field(None, description="Its VXLAN tunnel end.")
     ports: dict[Interface, Port] = Field({}, description="Settings by port.")
     drain: bool | None = Field(None, description="Withdraw everything, and keep forwarding.", json_schema_extra=_LATER)
-    tables: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="Capacities: `flows` and so on.")
+    tables: Capacities = Field(default_factory=Capacities, description="What it has room for.")
 
 
 class Gateway(ApiObject):

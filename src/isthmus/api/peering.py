@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from isthmus.api.fields import Cidr, Duration, IcmpNumbers, Label, Metric, Ports, Shape, refuse
+from isthmus.api.fields import Cidr, IcmpNumbers, Label, Metric, PoolPorts, Ports, Shape, Timeout, refuse
 from isthmus.api.metadata import ApiObject
 
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
@@ -90,23 +90,40 @@ class Ingress(Shape):
     allow: Rule = Field(description="What passes.")
 
 
+def _shown(default: str) -> dict[str, Any]:
+    """The default as one would write it, for the schema."""
+    return {"default": default}
+
+
 class NatTimeouts(Shape):
     """How long a silent conversation is remembered."""
 
-    udp: Duration = Field(300, description="UDP.")
-    tcp_established: Duration = Field(7440, alias="tcpEstablished", description="TCP after its handshake.")
-    tcp_transitory: Duration = Field(240, alias="tcpTransitory", description="TCP that opens or closes.")
-    icmp: Duration = Field(60, description="ICMP echo.")
+    udp: Timeout = Field(
+        300, description="UDP, and protocols that have none of their own. RFC 4787.", json_schema_extra=_shown("5m")
+    )
+    tcp_established: Timeout = Field(
+        7440, alias="tcpEstablished", description="TCP after its handshake. RFC 5382.", json_schema_extra=_shown("2h4m")
+    )
+    tcp_transitory: Timeout = Field(
+        240, alias="tcpTransitory", description="TCP that opens or closes. RFC 5382.", json_schema_extra=_shown("4m")
+    )
+    icmp: Timeout = Field(60, description="ICMP echo. RFC 5508.", json_schema_extra=_shown("60s"))
 
 
 class Nat(Shape):
     """How a stateful side chooses ports."""
 
-    ports: Ports = Field(((1024, 65535),), description="Public ports to use.")
+    ports: PoolPorts = Field(
+        ((1024, 65535),),
+        description="Public ports (and echo identifiers) to use: a number, `a-b`, or a list.",
+        json_schema_extra=_shown("1024-65535"),
+    )
     mapping: Literal["endpoint-independent", "per-destination"] = Field(
         "endpoint-independent", description="Whether a private port keeps its public port toward every destination."
     )
-    timeouts: NatTimeouts = Field(NatTimeouts(), description="When a mapping is given up.")
+    timeouts: NatTimeouts = Field(
+        default_factory=NatTimeouts, description="How long what is silent is remembered: 1s to 720h."
+    )
 
 
 class Side(Shape):
@@ -119,7 +136,7 @@ class Side(Shape):
     nat_type: Literal["static", "stateful"] | None = Field(
         None, alias="natType", description="static: one to one, both directions. stateful: many to few, from here only."
     )
-    nat: Nat | None = Field(None, description="Settings of a stateful side.", json_schema_extra={"x-carried": False})
+    nat: Nat | None = Field(None, description="Settings of a stateful side.")
     ingress: list[Ingress] | None = Field(
         None, description="What may enter from this VPC; the first match decides. Empty: nothing. Absent: everything."
     )

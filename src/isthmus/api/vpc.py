@@ -75,8 +75,8 @@ class Attachment(Shape):
     mpls: Mpls | None = Field(None, description="An MPLS label.", json_schema_extra=_LATER)
     addresses: list[LinkAddress] = Field([], description="The gateway's own addresses here, with the link's length.")
     mtu: Annotated[int, Field(ge=68, le=65535)] | None = Field(None, description="Absent: that of the port.")
-    mss: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        None, description="TCP SYNs are clamped to this segment size.", json_schema_extra={"x-carried": False}
+    mss: Annotated[int, Field(ge=28, le=65535)] | None = Field(
+        None, description="The largest segment that a TCP SYN may ask for here, in bytes. Absent: whatever it asks for."
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """What the kernel can do by itself, as subjects: the ceiling, forwarding, and forwarding with nftables NAT.
 
-They carry the packets of ``configuration`` with every peering loaded. Where isthmus gives all peers the same private
-addresses, nftables can not (its reply tuples would clash), so there each peer has a network of its own.
+``XdpRedirect`` carries any traffic. ``KernelForward`` and ``KernelNftablesNat`` carry that of static NAT with every
+peering loaded. Where isthmus gives all peers the same private addresses, nftables can not (its reply tuples would
+clash), so there each peer has a network of its own. ``KernelNftablesPool`` is nftables beside isthmus' stateful NAT.
 """
 
 from __future__ import annotations
@@ -12,8 +13,18 @@ from contextlib import ExitStack
 from ipaddress import IPv4Network
 from typing import Final
 
-from isthmus.bench import BenchError, configuration
-from isthmus.bench.configuration import GATEWAY, LINK, NEXT_HOP, PRIVATE, PUBLIC, SENDER, Conversation, public_network
+from isthmus.bench import BenchError, configuration, conntrack
+from isthmus.bench.configuration import (
+    GATEWAY,
+    LINK,
+    NEXT_HOP,
+    POOL,
+    PRIVATE,
+    SENDER,
+    SERVERS,
+    Traffic,
+    public_network,
+)
 from isthmus.bench.generator import SENT_TTL
 from isthmus.bench.subject import Arrival
 from isthmus.bench.topology import (
@@ -28,21 +39,28 @@ from isthmus.datapath.libbpf import BpfObject, attach_xdp, compiled
 from isthmus.datapath.netns import inside
 
 _PEERS: Final = configuration.peers_of_sender(configuration.PEERINGS)
+POOL_RULES: Final = f"""
+table ip bench {{
+    chain after {{
+        type nat hook postrouting priority srcnat
+        ip saddr {PRIVATE} snat to {POOL[0]}-{POOL[-1]} persistent
+    }}
+}}
+"""
+"""The nftables ruleset of stateful NAT. ``persistent``: a host keeps its address, whatever it talks to, as ours do."""
+
 _DISTINCT: Final = IPv4Network("10.128.0.0/9")  # where nftables puts the peers, a /20 each
 
 
 class _Baseline:
-    """Every peering's worth of packets, and something to undo."""
+    """Packets, and something to undo."""
 
     name: str
     arrival: Arrival
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
         self._undo = ExitStack()
-
-    @property
-    def conversations(self) -> list[Conversation]:
-        return configuration.conversations(configuration.PEERINGS)
 
     def close(self) -> None:
         self._undo.close()
@@ -52,7 +70,10 @@ class XdpRedirect(_Baseline):
     """One XDP program that looks at nothing: the ceiling of the bench."""
 
     name = "xdp-redirect"
-    arrival = Arrival(PRIVATE, PUBLIC, SENT_TTL)
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__(traffic)
+        self.arrival = Arrival(traffic.sources, traffic.destinations, SENT_TTL)
 
     def prepare(self, topology: Topology) -> None:
         """Attach it, its device map pointing to the output."""
@@ -67,7 +88,10 @@ class KernelForward(_Baseline):
     """The kernel's IPv4 forwarding: a route for each peer, neighbours known."""
 
     name = "kernel-forward"
-    arrival = Arrival(PRIVATE, PUBLIC, SENT_TTL - 1)
+
+    def __init__(self) -> None:
+        super().__init__(configuration.static_traffic(configuration.PEERINGS))
+        self.arrival = Arrival(PRIVATE, self.traffic.destinations, SENT_TTL - 1)
 
     def prepare(self, topology: Topology) -> None:
         """Switch it on."""
@@ -80,16 +104,37 @@ class KernelNftablesNat(_Baseline):
     name = "kernel-nftables-nat"
     arrival = Arrival(public_network(SENDER), _DISTINCT, SENT_TTL - 1)
 
+    def __init__(self) -> None:
+        super().__init__(configuration.static_traffic(configuration.PEERINGS))
+
     def prepare(self, topology: Topology) -> None:
         """Load the rules, and route to where they send."""
         forward(topology, [distinct_network(peer) for peer in _PEERS])
-        with inside(topology.gateway):
-            try:
-                subprocess.run(["nft", "-f", "-"], input=rules(_PEERS), check=True, capture_output=True, text=True)
-            except FileNotFoundError as error:
-                raise BenchError("kernel-nftables-nat needs the program nft (Debian: apt install nftables)") from error
-            except subprocess.CalledProcessError as error:
-                raise BenchError(f"nft refused the rules of kernel-nftables-nat: {error.stderr.strip()}") from error
+        load_rules(topology, static_rules(_PEERS))
+
+
+class KernelNftablesPool(_Baseline):
+    """The kernel's forwarding, with many hosts behind the addresses of a pool: what nftables has for stateful NAT."""
+
+    name = "kernel-nftables-nat"
+    arrival = Arrival(POOL, SERVERS, SENT_TTL - 1)
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__(traffic)
+        self._namespace = ""
+
+    def prepare(self, topology: Topology) -> None:
+        """Load the rule, and make room for as many conversations as there will be."""
+        self._namespace = topology.gateway
+        self._undo.enter_context(conntrack.room(self.traffic.flows))
+        forward(topology, [SERVERS])
+        load_rules(topology, POOL_RULES)
+        conntrack.remember(topology.gateway)
+        self._undo.callback(self.forget)  # or the kernel would do it later, while something else is measured
+
+    def forget(self) -> None:
+        """End all flows."""
+        conntrack.flush(self._namespace)
 
 
 def distinct_network(number: int) -> IPv4Network:
@@ -112,7 +157,18 @@ def forward(topology: Topology, networks: list[IPv4Network], *, gro: bool = True
     add_routes(topology.output, networks, NEXT_HOP + 4)
 
 
-def rules(peers: list[int]) -> str:
+def load_rules(topology: Topology, ruleset: str) -> None:
+    """Give the gateway of this topology an nftables ruleset. Raises ``BenchError`` where it can not have it."""
+    with inside(topology.gateway):
+        try:
+            subprocess.run(["nft", "-f", "-"], input=ruleset, check=True, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise BenchError("kernel-nftables-nat needs the program nft (Debian: apt install nftables)") from error
+        except subprocess.CalledProcessError as error:
+            raise BenchError(f"nft refused the rules of kernel-nftables-nat: {error.stderr.strip()}") from error
+
+
+def static_rules(peers: list[int]) -> str:
     """The nftables ruleset: a map of prefixes for the destination, and one for the source."""
     to_peers = ", ".join(f"{public_network(peer)} : {distinct_network(peer)}" for peer in peers)
     return f"""

@@ -1,14 +1,16 @@
-"""What the bench configures and sends: 142 VPCs that use the same addresses, each peered with each, static NAT on
-every side.
+"""What the bench configures and sends.
 
-All VPCs have ``PRIVATE`` inside, and VPC number n is seen as the n-th /20 of ``PUBLIC``. Host k of either is host k of
-the other. Peerings come in the order (1, 2), (1, 3), ... (2, 3), ..., so the first VPC has as many peers as a
-truncated set allows, and it is the one that sends.
+**Static NAT**: 142 VPCs that use the same addresses, each peered with each, static NAT on every side. All VPCs have
+``PRIVATE`` inside, and VPC number n is seen as the n-th /20 of ``PUBLIC``. Host k of either is host k of the other.
+Peerings come in the order (1, 2), (1, 3), ... (2, 3), ..., so the first VPC has as many peers as a truncated set
+allows, and it is the one that sends.
+
+**Stateful NAT**: the same sender, its hosts behind the addresses of ``POOL``, and one peer that shows ``SERVERS`` as
+they are. Each host talks to one server, from as many source ports as make the number of flows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, islice
 from typing import Final, NamedTuple
@@ -24,7 +26,14 @@ GATEWAY: Final = IPv4Address("192.0.2.1")  # the gateway's own address on every 
 NEXT_HOP: Final = IPv4Address("192.0.2.2")  # and the router of every VPC behind it
 LINK: Final = 30  # prefix length of that link
 
+SERVERS: Final = IPv4Network("10.2.0.0/20")  # of the peer in stateful NAT
+POOL: Final = IPv4Network("100.64.0.0/24")  # what it sees of the sender's hosts
+POOL_PORTS: Final = (1024, 65535)
+
 _SOURCES: Final = 16
+_SOURCE_PORT: Final = 40000
+_PEER: Final = 2
+_STRIDE: Final = 1009  # a prime, so that host and server go through their networks in different orders
 
 _VPC: Final = """\
 ---
@@ -36,7 +45,7 @@ spec:
     - interface: {interface}
       addresses: [{gateway}/{link}]
   routes:
-    - {{to: {private}, via: {next_hop}}}
+    - {{to: {inside}, via: {next_hop}}}
 """
 _PEERING: Final = """\
 ---
@@ -51,13 +60,43 @@ spec:
     ips: [{{cidr: {private}}}]
     as: [{public_b}]
 """
+_STATEFUL: Final = """\
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: Peering
+metadata: {{name: {a}--{b}}}
+spec:
+  {a}:
+    ips: [{{cidr: {private}}}]
+    as: [{pool}]
+    natType: stateful
+  {b}:
+    ips: [{{cidr: {servers}}}]
+"""
 
 
 class Conversation(NamedTuple):
-    """Addresses of one packet as it is sent: from a host of the sender, to what it dials."""
+    """Addresses and source port of one packet as it is sent: from a host of the sender, to what it dials."""
 
     source: IPv4Address
     dialled: IPv4Address
+    port: int = _SOURCE_PORT
+
+
+class Traffic(NamedTuple):
+    """What is sent: every conversation from ``ports`` source ports, which count up from the conversation's own.
+
+    ``sources`` and ``destinations`` are networks that all its packets are in."""
+
+    conversations: list[Conversation]
+    sources: IPv4Network
+    destinations: IPv4Network
+    ports: int = 1
+
+    @property
+    def flows(self) -> int:
+        """How many different packets that makes."""
+        return len(self.conversations) * self.ports
 
 
 def vpc_name(number: int) -> str:
@@ -87,28 +126,46 @@ def peers_of_sender(peerings: int) -> list[int]:
     return [second for first, second in pairs(peerings) if first == SENDER]
 
 
-def objects(peerings: int) -> str:
+def static_objects(peerings: int) -> str:
     """The objects as YAML: the VPCs that the first ``peerings`` peerings name, and these peerings."""
-    return "".join(_documents(pairs(peerings)))
+    chosen = pairs(peerings)
+    numbers = sorted({number for pair in chosen for number in pair})
+    return "".join(
+        [
+            *(_vpc(number, PRIVATE) for number in numbers),
+            *(
+                _PEERING.format(
+                    a=vpc_name(a),
+                    b=vpc_name(b),
+                    private=PRIVATE,
+                    public_a=public_network(a),
+                    public_b=public_network(b),
+                )
+                for a, b in chosen
+            ),
+        ]
+    )
 
 
-def _documents(chosen: list[tuple[int, int]]) -> Iterator[str]:
-    for number in sorted({number for pair in chosen for number in pair}):
-        yield _VPC.format(
-            name=vpc_name(number),
-            interface=interface_name(number),
-            gateway=GATEWAY,
-            link=LINK,
-            private=PRIVATE,
-            next_hop=NEXT_HOP,
-        )
-    for a, b in chosen:
-        yield _PEERING.format(
-            a=vpc_name(a), b=vpc_name(b), private=PRIVATE, public_a=public_network(a), public_b=public_network(b)
-        )
+def stateful_objects() -> str:
+    """The objects as YAML: the sender, its peer, and their peering."""
+    names = {"a": vpc_name(SENDER), "b": vpc_name(_PEER)}
+    peering = _STATEFUL.format(private=PRIVATE, pool=POOL, servers=SERVERS, **names)
+    return _vpc(SENDER, PRIVATE) + _vpc(_PEER, SERVERS) + peering
 
 
-def conversations(peerings: int, count: int = DESTINATIONS) -> list[Conversation]:
+def _vpc(number: int, inside: IPv4Network) -> str:
+    return _VPC.format(
+        name=vpc_name(number),
+        interface=interface_name(number),
+        gateway=GATEWAY,
+        link=LINK,
+        inside=inside,
+        next_hop=NEXT_HOP,
+    )
+
+
+def static_traffic(peerings: int, count: int = DESTINATIONS) -> Traffic:
     """``count`` different destinations, spread over all peers of the sender and over the hosts of each.
 
     Raises ``ValueError`` where the peers have fewer hosts than that."""
@@ -117,10 +174,29 @@ def conversations(peerings: int, count: int = DESTINATIONS) -> list[Conversation
     stride = (PRIVATE.num_addresses - 2) // each
     if not stride:
         raise ValueError(f"{len(peers)} peers of {PRIVATE.num_addresses - 2} hosts have not {count} destinations")
-    return [
+    conversations = [
         Conversation(
             source=PRIVATE[1 + number % _SOURCES],
             dialled=public_network(peers[number % len(peers)])[1 + number // len(peers) * stride],
         )
         for number in range(count)
     ]
+    return Traffic(conversations, PRIVATE, PUBLIC)
+
+
+def stateful_traffic(flows: int) -> Traffic:
+    """That many flows of up to ``DESTINATIONS`` hosts, each with one server, all with the same number of ports.
+
+    Hosts take different parts of the pool's ports, in turn, so that most may keep theirs. Raises ``ValueError`` where
+    the flows can not be dealt out evenly, or a host has too few ports."""
+    hosts = min(flows, DESTINATIONS)
+    ports, rest = divmod(flows, hosts)
+    lowest, highest = POOL_PORTS
+    parts = (highest - lowest + 1) // ports
+    if rest or not parts:
+        raise ValueError(f"{hosts} hosts can not have {flows} flows, all as many, from {lowest} to {highest}")
+    conversations = [
+        Conversation(PRIVATE[1 + number], SERVERS[1 + number * _STRIDE % hosts], lowest + number % parts * ports)
+        for number in range(hosts)
+    ]
+    return Traffic(conversations, PRIVATE, SERVERS, ports)

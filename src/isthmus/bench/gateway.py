@@ -13,19 +13,30 @@ from typing import Final
 from isthmus.api.objects import read_objects
 from isthmus.api.sources import Source
 from isthmus.bench import BenchError, configuration
-from isthmus.bench.configuration import NEXT_HOP, PRIVATE, SENDER, Conversation, interface_name, public_network
+from isthmus.bench.configuration import (
+    NEXT_HOP,
+    POOL,
+    PRIVATE,
+    SENDER,
+    SERVERS,
+    Traffic,
+    interface_name,
+    public_network,
+)
 from isthmus.bench.generator import SENT_TTL
 from isthmus.bench.subject import Arrival
 from isthmus.bench.throughput import HOST
 from isthmus.bench.topology import Port, Topology
 from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, BpfError, Hook, PacketPath, PortBinding
+from isthmus.datapath.gateway import Capacity
 from isthmus.datapath.netns import inside
 from isthmus.model.build import build
 from isthmus.tables.address import parse_address
 from isthmus.tables.entries import Tables
 
 _MTU: Final = 1500  # bytes of an IP packet: that of a veth
+_POOL_RECORDS: Final = POOL.num_addresses  # of the table of flows: one for each address in use
 
 
 class StaticNat:
@@ -38,13 +49,42 @@ class StaticNat:
         self.arrival = Arrival(public_network(SENDER), PRIVATE, SENT_TTL - 1)
 
     @property
-    def conversations(self) -> list[Conversation]:
+    def traffic(self) -> Traffic:
         """Destinations at all peers that the sender has with so many peerings."""
-        return configuration.conversations(self._peerings)
+        return configuration.static_traffic(self._peerings)
 
     def prepare(self, topology: Topology) -> None:
         """Start the gateway on the port where packets enter."""
-        self._undo.enter_context(closing(start(topology, self._peerings, "xdp", [topology.input])))
+        tables = tables_of(configuration.static_objects(self._peerings))
+        self._undo.enter_context(closing(start(self.name, topology, tables, "xdp", [topology.input])))
+
+    def close(self) -> None:
+        """Stop it."""
+        self._undo.close()
+
+
+class StatefulNat:
+    """Stateful NAT of the sender's hosts, by XDP, with room for as many flows as are sent: ``flows-100000`` and the
+    like."""
+
+    arrival = Arrival(POOL, SERVERS, SENT_TTL - 1)
+
+    def __init__(self, name: str, traffic: Traffic) -> None:
+        self.name = name
+        self.traffic = traffic
+        self._undo = ExitStack()
+        self._path: PacketPath | None = None
+
+    def prepare(self, topology: Topology) -> None:
+        """Start the gateway on the port where packets enter."""
+        tables = tables_of(configuration.stateful_objects())
+        self._path = start(self.name, topology, tables, "xdp", [topology.input], self.traffic.flows)
+        self._undo.enter_context(closing(self._path))
+
+    def forget(self) -> None:
+        """End all flows."""
+        assert self._path is not None  # prepared
+        self._path.conversations.forget()
 
     def close(self) -> None:
         """Stop it."""
@@ -62,21 +102,24 @@ class StaticNatTcp:
 
     def prepare(self, topology: Topology) -> None:
         """Start the gateway on both ports."""
-        self._undo.enter_context(closing(start(topology, 1, "tc", [topology.input, topology.output])))
+        tables = tables_of(configuration.static_objects(1))
+        self._undo.enter_context(closing(start(self.name, topology, tables, "tc", [topology.input, topology.output])))
 
     def close(self) -> None:
         """Stop it."""
         self._undo.close()
 
 
-def start(topology: Topology, peerings: int, hook: Hook, entrances: list[Port]) -> PacketPath:
-    """A packet path in the gateway of this topology, forwarding what enters by the given ports.
+def start(
+    name: str, topology: Topology, tables: Tables, hook: Hook, entrances: list[Port], flows: int = 0
+) -> PacketPath:
+    """A packet path in the gateway of this topology, forwarding what enters by the given ports, with room for so many
+    flows.
 
-    Raises ``BenchError`` where the objects are wrong or the kernel refuses."""
-    tables = tables_of(peerings)
+    Raises ``BenchError``, with the subject's name, where the kernel refuses."""
     try:
         with inside(topology.gateway), ExitStack() as undo:
-            path = undo.enter_context(closing(PacketPath.load()))
+            path = undo.enter_context(closing(PacketPath.load(capacity=Capacity(flows=flows + _POOL_RECORDS))))
             for port in entrances:
                 path.attach(port.ifindex, hook)
             path.apply(tables, Bindings({name: _bound(port, hook) for name, (port, _) in _places(topology).items()}))
@@ -84,14 +127,15 @@ def start(topology: Topology, peerings: int, hook: Hook, entrances: list[Port]) 
             undo.pop_all()
             return path
     except BpfError as error:
-        raise BenchError(f"static-{peerings} ({hook}): {error}") from error
+        raise BenchError(f"{name} ({hook}): {error}") from error
 
 
-def tables_of(peerings: int) -> Tables:
-    """What the packet path is given: read, resolved and compiled. Raises ``BenchError`` for any problem in the
-    objects."""
-    objects, _ = read_objects([Source("bench.yaml", configuration.objects(peerings).encode(), named=True)])
-    model, problems = build(objects)
+def tables_of(objects: str) -> Tables:
+    """What the packet path is given for objects in YAML: read, resolved and compiled.
+
+    Raises ``BenchError`` for any problem in the objects."""
+    found, _ = read_objects([Source("bench.yaml", objects.encode(), named=True)])
+    model, problems = build(found)
     if problems:
         raise BenchError(f"the bench's own objects have {len(problems)} problems, the first: {problems[0].message}")
     return compile_tables(model)

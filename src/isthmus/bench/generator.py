@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from ipaddress import IPv4Network
 from socket import htons
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from isthmus.bench import BenchError
-from isthmus.bench.configuration import Conversation
+from isthmus.bench.configuration import Conversation, Traffic
 from isthmus.bench.subject import Arrival
 from isthmus.bench.topology import Port, Topology
-from isthmus.datapath.libbpf import BpfObject, attach_xdp, compiled, possible_cpus
+from isthmus.datapath.libbpf import BpfObject, BpfProgram, attach_xdp, compiled, possible_cpus
 from isthmus.datapath.netns import inside
 
 FRAME_BYTES: Final = 64
@@ -27,10 +27,10 @@ SENT_TTL: Final = 64
 
 _BATCH: Final = 64  # frames made at once: the ring of a veth holds 256
 _CLOCK_EVERY: Final = 64  # CLOCK_EVERY: the sink's time of arrival is that of a multiple of it
-_PORTS: Final = (40000, 9)
+_DISCARD: Final = 9  # the destination port
 _ETHERNET, _IPV4, _UDP = struct.Struct("!6s6sH"), struct.Struct("!BBHHHBBH4s4s"), struct.Struct("!HHHH")
 _UDP_BYTES: Final = FRAME_BYTES - _ETHERNET.size - _IPV4.size
-_DESTINATION: Final = struct.Struct("=4s4sHHI")  # struct destination
+_DESTINATION: Final = struct.Struct("=4s4sHHHH")  # struct destination
 _ARRIVALS: Final = struct.Struct("=4Q")  # struct arrivals
 _ZERO: Final = struct.pack("=I", 0)
 _PATIENCE: Final = 0.05  # seconds without an arrival after which the rest counts as lost
@@ -54,29 +54,32 @@ class Burst(NamedTuple):
 class Generator:
     """The programs at both ends of one topology. A context manager that detaches them."""
 
-    def __init__(self, topology: Topology, conversations: list[Conversation], arrival: Arrival) -> None:
+    def __init__(self, topology: Topology, traffic: Traffic, arrival: Arrival) -> None:
+        self.flows = traffic.flows
         self._topology = topology
         self._frame = template(topology.source_port, topology.input)
         with ExitStack() as stack:
             obj = stack.enter_context(BpfObject.open(compiled("bench")))
             constants = {
                 "template": self._frame,
-                "destination_count": struct.pack("=I", len(conversations)),
+                "destination_count": struct.pack("=I", len(traffic.conversations)),
+                "port_count": struct.pack("=I", traffic.ports),
                 "expected_ttl": bytes([arrival.ttl]),
                 **_expected("source", arrival.source),
                 **_expected("address", arrival.destination),
             }
             for name, value in constants.items():
                 obj.set_rodata(name, value)
-            obj.resize("destinations", len(conversations))
+            obj.resize("destinations", len(traffic.conversations))
             obj.load()
-            packed = [_destination(conversation) for conversation in conversations]
+            packed = [_destination(conversation) for conversation in traffic.conversations]
             keys = struct.pack(f"={len(packed)}I", *range(len(packed)))
             obj.map("destinations").update_batch(keys, b"".join(packed), len(packed))
             self._arrived = obj.map("arrived")
-            offset, size = obj.btf.variables(".bss")["started_ns"]
-            self._started = memoryview(obj.map(".bss").mmap())[offset : offset + size].cast("Q")
-            self._generate, self._verify, self._sink = map(obj.program, ("generate", "verify", "sink"))
+            self._started = _variable(obj, "started_ns", "Q")
+            self._next = [_variable(obj, name, "I") for name in ("next_destination", "next_port")]
+            self._generate, self._in_order = obj.program("generate"), obj.program("generate_in_order")
+            self._verify, self._sink = obj.program("verify"), obj.program("sink")
             with inside(topology.sink):
                 self._link = stack.enter_context(attach_xdp(self._sink, topology.sink_port.ifindex))
             self._undo = stack.pop_all()
@@ -94,12 +97,22 @@ class Generator:
         self._undo.close()
 
     def burst(self, packets: int) -> Burst:
-        """Send so many packets, up to a multiple of 64, as fast as this CPU can, and wait for them."""
+        """Send so many packets, up to a multiple of 64, as fast as this CPU can, and wait for them: each of any
+        conversation, at random."""
+        return self._send(self._generate, packets)
+
+    def in_order(self, packets: int) -> Burst:
+        """As ``burst``, but the first conversation first, then the next; after the last comes the first again."""
+        for variable in self._next:
+            variable[0] = 0
+        return self._send(self._in_order, packets)
+
+    def _send(self, program: BpfProgram, packets: int) -> Burst:
         packets = -(-packets // _CLOCK_EVERY) * _CLOCK_EVERY
         context = struct.pack("=6I", 0, FRAME_BYTES, 0, self._topology.source_port.ifindex, 0, 0)  # struct xdp_md
         self._clear()
         with inside(self._topology.source):
-            self._generate.run_live(self._frame, context, repeat=packets, batch_size=_BATCH)
+            program.run_live(self._frame, context, repeat=packets, batch_size=_BATCH)
         changed, now = time.perf_counter(), self._count()
         while now[0] < packets and time.perf_counter() - changed < _PATIENCE:
             earlier, now = now, self._count()
@@ -137,24 +150,23 @@ def require_delivery(name: str, burst: Burst) -> None:
 
 
 def template(source: Port, gateway: Port) -> bytes:
-    """A frame of 64 bytes, its addresses and checksums zero."""
+    """A frame of 64 bytes, its addresses, source port and checksums zero."""
     return b"".join(
         (
             _ETHERNET.pack(_mac(gateway), _mac(source), 0x0800),
             _IPV4.pack(0x45, 0, FRAME_BYTES - _ETHERNET.size, 0, 0x4000, SENT_TTL, 17, 0, bytes(4), bytes(4)),
-            _UDP.pack(*_PORTS, _UDP_BYTES, 0),
+            _UDP.pack(0, _DISCARD, _UDP_BYTES, 0),
             bytes(_UDP_BYTES - _UDP.size),
         )
     )
 
 
 def checksums(conversation: Conversation) -> tuple[int, int]:
-    """(IPv4 header checksum, UDP checksum) of the template between these addresses, in host order (RFC 1071, RFC
-    768)."""
+    """(IPv4 header checksum, UDP checksum) of the template in this conversation, in host order (RFC 1071, RFC 768)."""
     addresses = conversation.source.packed + conversation.dialled.packed
     length = FRAME_BYTES - _ETHERNET.size
     header = _IPV4.pack(0x45, 0, length, 0, 0x4000, SENT_TTL, 17, 0, addresses[:4], addresses[4:])
-    udp = addresses + struct.pack("!HH", 17, _UDP_BYTES) + _UDP.pack(*_PORTS, _UDP_BYTES, 0)
+    udp = addresses + struct.pack("!HH", 17, _UDP_BYTES) + _UDP.pack(conversation.port, _DISCARD, _UDP_BYTES, 0)
     return _checksum(header), _checksum(udp) or 0xFFFF
 
 
@@ -167,7 +179,13 @@ def _checksum(data: bytes) -> int:
 
 def _destination(conversation: Conversation) -> bytes:
     ip, udp = checksums(conversation)
-    return _DESTINATION.pack(conversation.source.packed, conversation.dialled.packed, htons(ip), htons(udp), 0)
+    source, dialled, port = conversation
+    return _DESTINATION.pack(source.packed, dialled.packed, htons(ip), htons(udp), port, 0)
+
+
+def _variable(obj: BpfObject, name: str, form: Literal["I", "Q"]) -> memoryview[int]:
+    offset, size = obj.btf.variables(".bss")[name]
+    return memoryview(obj.map(".bss").mmap())[offset : offset + size].cast(form)
 
 
 def _expected(what: str, network: IPv4Network) -> dict[str, bytes]:

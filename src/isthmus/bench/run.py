@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
 
-from isthmus.bench.generator import Generator, require_delivery
+from isthmus.bench.generator import Burst, Generator, require_delivery
 from isthmus.bench.machine import Neighbours, pinned
-from isthmus.bench.subject import Subject
+from isthmus.bench.subject import FlowSubject, Subject
 from isthmus.bench.throughput import Stream, TcpSubject
 from isthmus.bench.topology import Topology
 
@@ -23,11 +24,20 @@ PACKET_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
     "static-1000": (*_KERNEL, "static-1"),
     "static-10000": (*_KERNEL, "static-1"),
 }
+FLOWS: Final = (1, 100_000, 1_000_000)
+"""Flows that all exist while packets of them are sent: the numbers in the rows' names."""
+NEW_FLOWS: Final = 200_000
+"""Flows that one burst of ``flows-new`` opens."""
+FLOW_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
+    f"flows-{flows}": ("xdp-redirect", "kernel-nftables-nat") for flows in FLOWS
+}
+NEW_FLOW_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {"flows-new": ("kernel-nftables-nat",)}
 TCP_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {"tcp-tc": ("kernel-forward",)}
 
 FOREIGN_LIMIT: Final = 0.1  # cores of others' work from which figures are doubtful
 LOSS_LIMIT: Final = 0.01  # share of packets lost from which a figure is doubtful
 
+_PASSES: Final = 3  # over all conversations, until none is lost
 _VERIFIED: Final = 20_000  # packets, each looked at, before a subject is measured
 _WARM_UP: Final = 100_000  # packets that tell how many make a burst
 _DIGITS: Final = 4
@@ -97,29 +107,54 @@ def rows(rates: Rates, comparisons: Mapping[str, tuple[str, ...]], unit: str, sc
     ]
 
 
-def packet_rates(subjects: Sequence[Subject], effort: Effort, cpu: int, say: Say, warn: Say) -> dict[str, list[float]]:
-    """Packets a second of each subject in each round, all on one CPU.
+def packet_rates(
+    subjects: Sequence[Subject], effort: Effort, cpu: int, say: Say, warn: Say, what: str = "packets"
+) -> dict[str, list[float]]:
+    """Packets a second of each subject in each round, all on one CPU; ``what`` begins lines of progress.
 
     Raises ``BenchError`` where a subject can not be prepared, or does not deliver what it should."""
     with ExitStack() as stack, pinned(cpu):
-        generators = {subject.name: _prepared(subject, stack, say) for subject in subjects}
+        generators = {subject.name: _prepared(subject, stack, say, what) for subject in subjects}
         packets = {name: _burst_size(generator, effort.burst) for name, generator in generators.items()}
-        rates: dict[str, list[float]] = {name: [] for name in generators}
-        sent, arrived, neighbours = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0), Neighbours(cpu)
-        for number in range(effort.rounds):
-            say(f"packets: round {number + 1} of {effort.rounds}")
-            for name in _rotated(list(generators), number):
-                with neighbours.watch():
-                    burst = generators[name].burst(packets[name])
-                rates[name].append(burst.rate)
-                sent[name] += burst.sent
-                arrived[name] += burst.arrived
+        bursts = {name: partial(generator.burst, packets[name]) for name, generator in generators.items()}
+        return _rounds(bursts, effort.rounds, cpu, say, warn, what)
+
+
+def new_flow_rates(
+    subjects: Sequence[FlowSubject], effort: Effort, cpu: int, say: Say, warn: Say, what: str = "new flows"
+) -> dict[str, list[float]]:
+    """Flows a second that each subject opens in each round: every packet of a burst begins one, and before the burst
+    there are none. Otherwise as ``packet_rates``."""
+
+    def opened(subject: FlowSubject, generator: Generator) -> Burst:
+        subject.forget()
+        return generator.in_order(generator.flows)
+
+    with ExitStack() as stack, pinned(cpu):
+        bursts = {subject.name: partial(opened, subject, _prepared(subject, stack, say, what)) for subject in subjects}
+        return _rounds(bursts, effort.rounds, cpu, say, warn, what)
+
+
+def _rounds(
+    bursts: Mapping[str, Callable[[], Burst]], rounds: int, cpu: int, say: Say, warn: Say, what: str
+) -> dict[str, list[float]]:
+    """The rate of each burst in each round; a warning where many packets were lost, or the machine was busy."""
+    rates: dict[str, list[float]] = {name: [] for name in bursts}
+    sent, arrived, neighbours = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0), Neighbours(cpu)
+    for number in range(rounds):
+        say(f"{what}: round {number + 1} of {rounds}")
+        for name in _rotated(list(bursts), number):
+            with neighbours.watch():
+                burst = bursts[name]()
+            rates[name].append(burst.rate)
+            sent[name] += burst.sent
+            arrived[name] += burst.arrived
     for name, rate in rates.items():
         lost = 1 - arrived[name] / sent[name]
         if lost > LOSS_LIMIT:
             warn(f"{name} lost {lost:.1%} of its packets: its {median(rate) / 1e6:.2f} Mpps are those that arrived")
     if neighbours.cores > FOREIGN_LIMIT:
-        warn(f"the machine is busy: others used {neighbours.cores:.2f} cores meanwhile, so figures are doubtful")
+        warn(f"{what}: others used {neighbours.cores:.2f} cores of the machine meanwhile, so figures are doubtful")
     return rates
 
 
@@ -135,14 +170,26 @@ def tcp_rates(subjects: Sequence[TcpSubject], effort: Effort, cpu: int, say: Say
     return rates
 
 
-def _prepared(subject: Subject, stack: ExitStack, say: Say) -> Generator:
-    say(f"packets: preparing {subject.name}")
+def _prepared(subject: Subject, stack: ExitStack, say: Say, what: str) -> Generator:
+    say(f"{what}: preparing {subject.name}")
     topology = stack.enter_context(Topology(subject.name))
     stack.callback(subject.close)
     subject.prepare(topology)
-    generator = stack.enter_context(Generator(topology, subject.conversations, subject.arrival))
+    generator = stack.enter_context(Generator(topology, subject.traffic, subject.arrival))
+    _establish(subject.name, generator)
     require_delivery(subject.name, generator.verify(_VERIFIED))
     return generator
+
+
+def _establish(name: str, generator: Generator) -> None:
+    """Send a packet of every conversation, so that a subject that remembers them knows all.
+
+    Raises ``BenchError`` where some are lost each time."""
+    for _ in range(_PASSES):
+        burst = generator.in_order(generator.flows)
+        if burst.arrived == burst.sent:
+            return
+    require_delivery(name, burst)
 
 
 def _burst_size(generator: Generator, seconds: float) -> int:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from isthmus.bench.configuration import Conversation
+    from isthmus.bench.configuration import Traffic
     from isthmus.bench.topology import Topology
 
 
@@ -29,7 +29,7 @@ class Subject(Protocol):
         """As the bench's rows name it."""
 
     @property
-    def conversations(self) -> list[Conversation]:
+    def traffic(self) -> Traffic:
         """What is to be sent through it."""
 
     @property
@@ -41,3 +41,10 @@ class Subject(Protocol):
 
     def close(self) -> None:
         """Let go of what ``prepare`` took, but for what ends with the namespaces."""
+
+
+class FlowSubject(Subject, Protocol):
+    """One that remembers flows."""
+
+    def forget(self) -> None:
+        """End all flows: the next packet of each opens it anew."""

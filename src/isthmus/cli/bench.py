@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,21 +15,37 @@ from rich.table import Table
 from isthmus.cli.output import NO, Output, OutputOption, die, err, out, print_json
 
 if TYPE_CHECKING:
-    from isthmus.bench.run import Row
+    from isthmus.bench.run import Effort, Row, Say
 
 LOADED = (1, 1_000, 10_000)
 """Peerings loaded: the numbers in the rows' names."""
 
 
+class Group(StrEnum):
+    """What can be measured by itself."""
+
+    STATIC = "static"
+    TCP = "tcp"
+    FLOWS = "flows"
+
+
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds: seconds, and less exact.")] = False,
+    only: Annotated[
+        list[Group] | None,
+        typer.Option(
+            "--only",
+            help="Measure only this: static NAT, one TCP stream, or stateful NAT. Repeat it for two of them.",
+        ),
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """
     How fast is it, beside the kernel's own path?
 
-    Packets of 64 bytes between network namespaces of this machine, on one core, to 4,000 destinations at random; then
-    one TCP stream. Needs root, and leaves nothing behind.
+    Packets of 64 bytes between network namespaces of this machine, on one core, to 4,000 destinations at random; one
+    TCP stream; packets of up to a million flows at random, and of flows that each of them opens. Needs root, and leaves
+    nothing behind.
     """
     if os.geteuid() != 0:
         die("bench makes network namespaces and loads programs into the kernel: it needs root")
@@ -36,7 +53,7 @@ def bench(
 
     signal.signal(signal.SIGTERM, _end)
     try:
-        answer = _measure(quick)
+        answer = _measure(quick, only or list(Group))
     except BenchError as error:
         die(str(error), status=NO)
     if output is Output.JSON:
@@ -45,31 +62,66 @@ def bench(
         out().print(_table(answer))
 
 
-def _measure(quick: bool) -> list[Row]:
-    from isthmus.bench import run
-    from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
-    from isthmus.bench.gateway import StaticNat, StaticNatTcp
+def _measure(quick: bool, groups: list[Group]) -> list[Row]:
     from isthmus.bench.machine import quietest_cpu
-    from isthmus.bench.subject import Subject
-    from isthmus.bench.throughput import KernelForwardTcp
+    from isthmus.bench.run import FULL, QUICK
     from isthmus.bench.topology import sweep
 
     console = err()
-    effort = run.QUICK if quick else run.FULL
 
     def warn(line: str) -> None:
         console.print(f"warning: {line}", style="yellow")
 
     for name in sweep():
         console.print(f"removed {name}, which an earlier bench left behind")
-    cpu = quietest_cpu()
-    baselines: list[Subject] = [XdpRedirect(), KernelForward(), KernelNftablesNat()]
-    packets = run.packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, console.print, warn)
-    tcp = run.tcp_rates([KernelForwardTcp(), StaticNatTcp()], effort, cpu, console.print)
+    cpu, effort = quietest_cpu(), QUICK if quick else FULL
+    measures = {Group.STATIC: _static, Group.TCP: _tcp, Group.FLOWS: _flows}
     return [
-        *run.rows(packets, run.PACKET_COMPARISONS, "Mpps", 1e6),
-        *run.rows(tcp, run.TCP_COMPARISONS, "Gb/s", 1e9),
+        row
+        for group, measure in measures.items()
+        if group in groups
+        for row in measure(effort, cpu, console.print, warn)
     ]
+
+
+def _static(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
+    from isthmus.bench import run
+    from isthmus.bench.baselines import KernelForward, KernelNftablesNat, XdpRedirect
+    from isthmus.bench.configuration import PEERINGS, static_traffic
+    from isthmus.bench.gateway import StaticNat
+    from isthmus.bench.subject import Subject
+
+    baselines: list[Subject] = [XdpRedirect(static_traffic(PEERINGS)), KernelForward(), KernelNftablesNat()]
+    rates = run.packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, say, warn)
+    return run.rows(rates, run.PACKET_COMPARISONS, "Mpps", 1e6)
+
+
+def _tcp(effort: Effort, cpu: int, say: Say, _warn: Say) -> list[Row]:
+    from isthmus.bench import run
+    from isthmus.bench.gateway import StaticNatTcp
+    from isthmus.bench.throughput import KernelForwardTcp
+
+    rates = run.tcp_rates([KernelForwardTcp(), StaticNatTcp()], effort, cpu, say)
+    return run.rows(rates, run.TCP_COMPARISONS, "Gb/s", 1e9)
+
+
+def _flows(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
+    """One number of flows after another: the kernel keeps those of all namespaces in one table."""
+    from isthmus.bench import run
+    from isthmus.bench.baselines import KernelNftablesPool, XdpRedirect
+    from isthmus.bench.configuration import stateful_traffic
+    from isthmus.bench.gateway import StatefulNat
+    from isthmus.bench.subject import Subject
+
+    answer = []
+    for flows in run.FLOWS:
+        name, traffic = f"flows-{flows}", stateful_traffic(flows)
+        subjects: list[Subject] = [XdpRedirect(traffic), KernelNftablesPool(traffic), StatefulNat(name, traffic)]
+        rates = run.packet_rates(subjects, effort, cpu, say, warn, f"{flows} flows")
+        answer += run.rows(rates, run.FLOW_COMPARISONS, "Mpps", 1e6)
+    traffic = stateful_traffic(run.NEW_FLOWS)
+    rates = run.new_flow_rates([KernelNftablesPool(traffic), StatefulNat("flows-new", traffic)], effort, cpu, say, warn)
+    return answer + run.rows(rates, run.NEW_FLOW_COMPARISONS, "Mflows/s", 1e6)
 
 
 def _table(answer: list[Row]) -> Table:

@@ -21,6 +21,7 @@ from isthmus.cli import objects, output
 from isthmus.cli.output import Output, OutputOption
 from isthmus.compile import compile_tables
 from isthmus.lab.plan import LabPlan, WrongHost, plan
+from isthmus.lab.probe.cases import OWN_PORTS
 from isthmus.lab.state import LabError, NoSuchLab, Objects, State
 from isthmus.tables.address import Family, format_address, parse_address
 
@@ -253,7 +254,7 @@ def _print_probe(results: list[Result], wrong: int) -> None:
     for result in results:
         row = result.row()
         expected = row["expected"] + (f": {row['reason']}" if row["reason"] else "")
-        sport = "" if result.case.sport in range(20_000, 28_000) else f"{row['sport']}>"
+        sport = "" if result.case.sport in OWN_PORTS else f"{row['sport']}>"
         what = row["proto"] if row["proto"] == "icmp" else f"{row['proto']} {sport}{row['dport']}"
         arrived = "; ".join(f"{one['src']} > {one['dst']}" for one in row["arrivals"])
         verdict = f"WRONG: {row['why']}" if row["why"] else "ok"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import bench, check, lab, mapping, output, schema, trace
+from isthmus.cli import bench, check, flows, lab, mapping, output, schema, trace
 
 app = typer.Typer(
     name="isthmus",
@@ -23,7 +23,7 @@ Try, with no root and no kernel:
 - `isthmus trace FILE --from vpc-1 --src 10.1.1.5 --dst 192.168.2.7` : what happens to this packet, and to its reply?
 - `isthmus map FILE --peering vpc-1--vpc-2 --vpc vpc-1 10.1.1.5` : how does the peer see this address?
 
-Then, as root, with real packets: `isthmus lab up FILE`, `isthmus lab probe`, `isthmus lab down`.
+Then, as root, with real packets: `isthmus lab up FILE`, `isthmus lab probe`, `isthmus flows`, `isthmus lab down`.
 
 Exit status: 0 as asked and fine, 1 the answer is no, 2 the call itself is wrong.
 """,
@@ -54,6 +54,7 @@ app.command()(check.check)
 app.command()(trace.trace)
 app.command(name="map")(mapping.mapping)
 app.add_typer(lab.app, name="lab")
+app.command(help=flows.HELP)(flows.flows)
 app.command()(bench.bench)
 app.command()(schema.schema)
 

@@ -1,7 +1,7 @@
 """From the resolved configuration to the tables of the packet path: pure, sorted, every entry with its origin.
 
 One module a concern: ``exposure`` (who offers what to whom), ``sides`` (source check and translation),
-``rules``, ``routes``, ``intervals``. No I/O and no clock: equal models give equal tables.
+``pools``, ``rules``, ``routes``, ``intervals``. No I/O and no clock: equal models give equal tables.
 """
 
 from isthmus.compile.tables import compile_tables

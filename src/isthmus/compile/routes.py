@@ -24,6 +24,7 @@ def attachments(vpc: Vpc) -> tuple[Attachment, ...]:
             {family: _icmp_source(family, attachment, everywhere) for family in FAMILIES},
             attachment.mtu,
             Origin(f"VPC/{vpc.name}", attachment.path),
+            attachment.mss,
         )
         for attachment in vpc.attachments
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from isthmus.compile import exposure, routes
+from isthmus.compile.pools import pool
 from isthmus.compile.rules import compile_rules
 from isthmus.compile.sides import Layout, lay_out
 from isthmus.model.types import Model, Peering
@@ -25,7 +26,7 @@ def compile_tables(model: Model) -> Tables:
         _peering(model.peerings[name], sides, offered, of_vpc)
     vpcs = {name: _vpc(model.vpcs[name], offered[name], of_vpc[name], sides) for name in sorted(model.vpcs)}
     ports = {p.name: PortPolicy(p.hook, p.unclaimed) for p in sorted(model.gateway.ports)} if model.gateway else {}
-    return Tables(vpcs, dict(sorted(sides.items())), ports)
+    return Tables(vpcs, dict(sorted(sides.items())), ports, model.gateway.flows if model.gateway else None)
 
 
 def _peering(
@@ -49,6 +50,8 @@ def _side(side: ModelSide, other: ModelSide, layouts: dict[Family, Layout]) -> S
         compile_rules(side),
         side.ingress is None and other.ingress is not None,
         Origin(f"Peering/{side.peering}", side.path),
+        pool(side, layouts),
+        side.timeouts,
     )
 
 

@@ -22,6 +22,7 @@ class Ids(NamedTuple):
     vpc: Callable[[int], object]
     peering: Callable[[int], object]
     link: Callable[[int], object]
+    side: Callable[[int], object]
 
 
 class Reader:
@@ -34,7 +35,7 @@ class Reader:
         self._candidates = cache(self._read_candidates)
 
     def vpc(self, raw: bytes) -> dict[str, object]:
-        """One VPC's root record, with all that hangs on it."""
+        """One VPC's root record, with all that hangs on it; but for VPC_REMEMBERS, which tells of the past too."""
         v = RECORDS["vpc"].unpack(raw)
         return {
             "exposures": tuple(self._trie(root, self._candidates) for root in v[0:2]),
@@ -85,7 +86,9 @@ class Reader:
         v = self._record("sides", slot)
         ranges = tuple(self._ranges(*v[at : at + 2]) for at in (0, 2))
         rules = tuple(self._rule(v[4] + index) for index in range(v[5]))
-        return ranges, rules, v[7], v[8], self._ids.peering(v[10])
+        pool = tuple(self._ranges(*v[at : at + 2]) for at in (12, 14)), v[16:18]
+        ports = tuple(self._record("port_ranges", v[18] + index) for index in range(v[19]))
+        return ranges, rules, v[7], v[8], self._ids.peering(v[10]), self._ids.side(v[11]), pool, ports, v[20:25]
 
     def _rule(self, slot: int) -> Value:
         v = self._record("rules", slot)

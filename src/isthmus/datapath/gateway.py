@@ -7,14 +7,17 @@ The programs live as long as the ``PacketPath``: links are file descriptors.
 from __future__ import annotations
 
 import errno
+import secrets
 import socket
 import struct
+import sys
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from isthmus.datapath.barrier import Barrier
 from isthmus.datapath.bindings import Bindings, Hook
+from isthmus.datapath.conversations import MOST_VPCS, SIZED_BY_FLOWS, Conversations, size_flows
 from isthmus.datapath.dump import Ids, Reader
 from isthmus.datapath.libbpf import (
     BpfError,
@@ -31,15 +34,18 @@ from isthmus.datapath.libbpf import (
 from isthmus.datapath.neighbours import Neighbours, known
 from isthmus.datapath.numbers import Names
 from isthmus.datapath.offloads import leave_tags_in_frames
-from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer
+from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer, remembering
 from isthmus.datapath.roots import Roots
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
-from isthmus.tables.entries import AttachmentKey, Tables
+from isthmus.tables.entries import AttachmentKey, SideKey, Tables
 from isthmus.tables.layout import RECORDS
 from isthmus.tables.verdicts import Verdict
 
 _U32 = struct.Struct("<I")
+_MASK32 = 0xFFFFFFFF
+
+Clock = Literal["kernel", "manual"]
 
 TABLES = {
     "nodes": "node",
@@ -52,6 +58,7 @@ TABLES = {
     "routes": "route",
     "hops": "hop",
     "attachments": "attachment",
+    "port_ranges": "port_range",
 }
 """Tables in the store, and the record each holds."""
 
@@ -61,7 +68,9 @@ TWICE = ("vpcs", "interfaces", "classes")
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Entries of each table; memory is taken at load. The defaults hold 10,000 peerings and take about 100 MB."""
+    """Entries of each table; memory is taken at load. The defaults hold 10,000 peerings in about 100 MB, and 4 million
+    conversations, each with a mapping of its own, in 1.3 GB: 320 bytes a flow. ``fragments``: packets that are in
+    pieces on their way at once."""
 
     vpcs: int = 4096
     nodes: int = 65536
@@ -79,6 +88,9 @@ class Capacity:
     adjacencies: int = 65536
     neighbours: int = 262144
     ports: int = 4096
+    port_ranges: int = 65536
+    flows: int = 1 << 22
+    fragments: int = 65536
 
 
 class Outcome(NamedTuple):
@@ -118,16 +130,30 @@ class PacketPath:
         self._adjacencies = loaded.map("adjacencies").mmap()
         self._ports = Names("ports", capacity.ports - 1)
         self._neighbours = Neighbours(loaded.map("neighbours"), capacity.neighbours // 4)
-        self._numbers = Numbers({}, {}, {}, {})
+        self._side_numbers = Names("sides", capacity.sides)
+        self._numbers = Numbers({}, {}, {}, {}, {}, set())
+        self._conversations = Conversations(loaded, self._vpc_names.name, self._peering_names.name)
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
         self._barrier = Barrier()
 
     @classmethod
-    def load(cls, *, capacity: Capacity | None = None, record: bool = False, icmp_rate: int = 100) -> PacketPath:
+    def load(
+        cls,
+        *,
+        capacity: Capacity | None = None,
+        record: bool = False,
+        icmp_rate: int = 100,
+        clock: Clock = "kernel",
+        secret: int | None = None,
+    ) -> PacketPath:
         """Load the programs. ``record``: note the end of every packet, for ``run``. ``icmp_rate``: answers a second for
-        each attachment and CPU, 0 for all. Raises ``BpfError``, also where the C layouts differ from ours."""
+        each attachment and CPU, 0 for all. ``clock``: who tells flows the time and sweeps, the kernel or the caller
+        (``set_now``, ``sweep``). ``secret``: of hashes, 64 bits, random where none is given.
+        Raises ``BpfError``, also where the C layouts differ from ours."""
         room = capacity or Capacity()
+        if room.vpcs > MOST_VPCS:
+            raise ValueError(f"keys of mappings have room for {MOST_VPCS} VPCs, not {room.vpcs}")
         loaded = BpfObject.open(compiled("gateway"))
         try:
             _check_layouts(loaded)
@@ -136,12 +162,18 @@ class PacketPath:
             loaded.set_rodata("recording", bytes([record]))
             loaded.set_rodata("interface_capacity", _U32.pack(room.interfaces))
             for item in fields(room):
-                entries = getattr(room, item.name)
-                loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
+                if item.name not in SIZED_BY_FLOWS:
+                    entries = getattr(room, item.name)
+                    loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
+            size_flows(loaded, room.flows, room.fragments, room.sides)
+            loaded.set_rodata("secret", (secrets.randbits(64) if secret is None else secret).to_bytes(8, sys.byteorder))
             loaded.resize("payloads", possible_cpus())
             loaded.resize("answer_times", room.attachments)
             loaded.load()
-            return cls(loaded, room)
+            made = cls(loaded, room)
+            if clock == "kernel":
+                made._conversations.start_clock()
+            return made
         except BaseException:
             loaded.close()
             raise
@@ -184,15 +216,18 @@ class PacketPath:
         if link is not None:
             link.close()
 
-    def apply(self, tables: Tables, bindings: Bindings) -> None:
-        """Make these the tables. Packets see the old ones or the new, never a mixture; after an error the old ones."""
+    def apply(self, tables: Tables, bindings: Bindings, *, judge_flows: bool = True) -> None:
+        """Make these the tables. Packets see the old ones or the new, never a mixture; after an error the old ones.
+
+        Flows that they do not permit are over when this returns. Without ``judge_flows`` a flow is judged by its next
+        packet, or the next sweep."""
         for table in self._store.values():
             table.begin()
-        fresh = 1 - self._generation
+        fresh = self._generation + 1 & _MASK32
         try:
             numbers = self._number(tables, bindings)
             packed = Packer(self._store, numbers).pack(tables)
-            self._roots.write(fresh, tables, bindings, numbers, packed)
+            self._roots.write(fresh & 1, tables, bindings, numbers, packed)
             self._barrier.wait()  # also orders what was written before the flip on machines that may not
         except BaseException:
             for table in self._store.values():
@@ -204,18 +239,24 @@ class PacketPath:
         self._control[:4] = _U32.pack(fresh)
         self._generation, self._numbers = fresh, numbers
         self._barrier.wait()
-        self._roots.clear(1 - fresh)
+        self._roots.clear(1 - (fresh & 1))
         for table in self._store.values():
             table.release()
-        self._keep(numbers)
+        if judge_flows:
+            self._conversations.sweep()
+        self._keep(numbers, vpcs=judge_flows)
 
-    def _keep(self, numbers: Numbers) -> None:
-        """Free the numbers of names that nothing has any more, and forget the neighbours of links that are gone."""
+    def _keep(self, numbers: Numbers, *, vpcs: bool = True) -> None:
+        """Free the numbers of names that nothing has any more, and forget the neighbours of links that are gone.
+
+        Those of VPCs only when no flow can be left that knows the number."""
         for key, link in self._links_of.items():
             if key not in numbers.exits:
                 self._neighbours.forget(link)
-        self._vpc_names.keep(numbers.vpcs)
-        self._peering_names.keep(numbers.peerings)
+        if vpcs:
+            self._vpc_names.keep(numbers.vpcs)
+            self._peering_names.keep(numbers.peerings)
+        self._side_numbers.keep(numbers.sides)
         self._links_of.keep(numbers.exits)
         self._adjacency.keep(numbers.adjacencies)
         ports = {index for leave in numbers.exits.values() for index in (leave.ifindex, leave.namespace_ifindex)}
@@ -282,11 +323,28 @@ class PacketPath:
 
     def dump(self) -> dict[str, object]:
         """The tables that packets see now, in canonical form: equal tables give equal dumps. By VPC name."""
-        ids = Ids(self._vpc_names.name, self._peering_names.name, self._links_of.name)
+        ids = Ids(self._vpc_names.name, self._peering_names.name, self._links_of.name, self._side_numbers.name)
         reader = Reader(self._store, ids)
         return {
-            str(name): reader.vpc(self._roots.vpc(self._generation, number)) for name, number in self._vpc_names.items()
+            str(name): reader.vpc(self._roots.vpc(self._generation & 1, number))
+            for name, number in self._vpc_names.items()
+            if name in self._numbers.vpcs
         }
+
+    @property
+    def conversations(self) -> Conversations:
+        """The flows, and what is known of them."""
+        return self._conversations
+
+    def exhausted(self) -> dict[SideKey, int]:
+        """Packets since the load that found the pool of a side exhausted; sides without such are left out."""
+        table = self._object.map("exhausted")
+        found: dict[SideKey, int] = {}
+        for key, number in self._side_numbers.items():
+            count = sum(int.from_bytes(each, "little") for each in table.lookup_percpu(_U32.pack(number)))
+            if count and isinstance(key, SideKey):
+                found[key] = count
+        return found
 
     def _table(self, name: str) -> Table:
         return Table(name, RECORDS[TABLES[name]], getattr(self._capacity, name), self._object.map(name).mmap())
@@ -302,6 +360,8 @@ class PacketPath:
             {key.peering: self._peering_names.number(key.peering) for key in tables.sides},
             exits,
             self._number_routers(tables),
+            {key: self._side_numbers.number(key) for key in tables.sides},
+            remembering(tables) | (set(self._numbers.remembering) & tables.vpcs.keys()),
         )
 
     def _number_routers(self, tables: Tables) -> dict[NextHopKey, int]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from isthmus.datapath import rule_index, trie
 from isthmus.datapath.store import Table
-from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.address import FAMILIES, Family, step
 from isthmus.tables.entries import (
     Attachment,
     AttachmentKey,
     Candidate,
     Exposure,
+    Nat,
     NextHop,
+    Pool,
     Range,
     Route,
     RuleEntry,
@@ -22,6 +24,7 @@ from isthmus.tables.entries import (
     Tables,
     Vpc,
 )
+from isthmus.tables.flows import MOST_POOL, ticks
 from isthmus.tables.layout import FLAGS, RECORDS
 from isthmus.tables.share import next_hop_id, stable_id
 
@@ -51,12 +54,14 @@ class NextHopKey(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Stable numbers of what is named: they outlive a change of the configuration."""
+    """Stable numbers of what is named: they outlive a change of the configuration. ``remembering``: VPCs with flows."""
 
     vpcs: Mapping[str, int]
     peerings: Mapping[str, int]
     exits: Mapping[AttachmentKey, Exit]
     adjacencies: Mapping[NextHopKey, int]
+    sides: Mapping[SideKey, int]
+    remembering: Collection[str]
 
 
 class Packed(NamedTuple):
@@ -114,18 +119,56 @@ class Packer:
                 tag.kind,
                 tag.outer,
                 tag.inner,
+                attachment.mss,
+                0,
             ),
         )
 
     def _side(self, side: Side) -> int:
         records = [self._rule(rule) for rule in side.rules or ()]
         rules = self._span("rules", records)
-        flags = FLAGS["SIDE_HAS_RULES"] * (side.rules is not None) | FLAGS["SIDE_OPENS"] * side.opens
-        spans = [part for family in FAMILIES for part in self._ranges(side.private.get(family, ()))]
-        peering = self._numbers.peerings[side.key.peering]
-        return self._put(
-            "sides", RECORDS["side"].pack(*spans, *rules, self._index(side, records), side.nat, flags, 0, peering, 0)
+        pool = side.pool
+        flags = (
+            FLAGS["SIDE_HAS_RULES"] * (side.rules is not None)
+            | FLAGS["SIDE_OPENS"] * side.opens
+            | FLAGS["SIDE_PER_DESTINATION"] * (pool is not None and pool.per_destination)
         )
+        spans = [part for family in FAMILIES for part in self._ranges(side.private.get(family, ()))]
+        return self._put(
+            "sides",
+            RECORDS["side"].pack(
+                *spans,
+                *rules,
+                self._index(side, records),
+                side.nat,
+                flags,
+                0,
+                self._numbers.peerings[side.key.peering],
+                self._numbers.sides[side.key],
+                *self._pool(pool),
+                *(ticks(seconds) for seconds in _timeouts(side)),
+                0,
+            ),
+        )
+
+    def _pool(self, pool: Pool | None) -> tuple[int, ...]:
+        """Spans and sizes of the addresses in both families, and of the ports."""
+        if pool is None:
+            return (*_NONE, *_NONE, 0, 0, *_NONE, 0)
+        spans: list[int] = []
+        sizes = []
+        for family in FAMILIES:
+            before, unit, ranges = 0, step(family), []
+            for first, last in pool.addresses.get(family, ()):
+                ranges.append(Range(first, last, before))
+                before = min(before + (last - first) // unit + 1, MOST_POOL)
+            spans += self._ranges(ranges)
+            sizes.append(before)
+        count, ports = 0, []
+        for low, high in pool.ports:
+            ports.append(RECORDS["port_range"].pack(low, high, count))
+            count += high - low + 1
+        return (*spans, *sizes, *self._span("port_ranges", ports), count)
 
     def _index(self, side: Side, records: list[bytes]) -> int:
         """The slot of the side's rule indexes, 0 where its rules are few."""
@@ -165,7 +208,8 @@ class Packer:
         exposures = [self._exposures(family, vpc.exposures.get(family, ())) for family in FAMILIES]
         routes = [self._routes(family, vpc.routes.get(family, ())) for family in FAMILIES]
         own = [part for family in FAMILIES for part in self._own(vpc, family)]
-        return RECORDS["vpc"].pack(*exposures, *routes, *own, stable_id(vpc.name))
+        flags = FLAGS["VPC_REMEMBERS"] * (vpc.name in self._numbers.remembering)
+        return RECORDS["vpc"].pack(*exposures, *routes, *own, stable_id(vpc.name), flags, 0)
 
     def _own(self, vpc: Vpc, family: Family) -> Span:
         mine = {address for a in vpc.attachments for kin, address, _ in a.addresses if kin == family}
@@ -209,6 +253,22 @@ class Packer:
         if hop.gateway is not None:
             adjacency = self._numbers.adjacencies[NextHopKey(hop.attachment, family, hop.gateway)]
         return RECORDS["hop"].pack(*_addr(hop.gateway or 0), next_hop_id(hop), slot, adjacency)
+
+
+def remembering(tables: Tables) -> set[str]:
+    """The VPCs whose packets may open flows, or answer such as did."""
+    peerings = {
+        side.key.peering
+        for side in tables.sides.values()
+        if side.opens or side.nat is Nat.STATEFUL or not all(rule.stateless for rule in side.rules or ())
+    }
+    return {key.vpc for key in tables.sides if key.peering in peerings}
+
+
+def _timeouts(side: Side) -> tuple[int, ...]:
+    """In the order of TIMEOUTS."""
+    given = side.timeouts
+    return given.udp, given.tcp_transitory, given.tcp_established, given.icmp
 
 
 def _addr(value: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 A packet path lives as long as the process that loaded it, so every lab has one in the background. It attaches the
 ports, hands over the tables, and tells the packet path which neighbours the gateway's kernels found. On the pipe
 READY_FD it says how it goes, one JSON object a line: ``{"say": …}``, and last ``{"hooks": …}`` or ``{"error": …}``. It
-ends on SIGTERM.
+ends on SIGTERM. Between neighbours it answers what is asked about conversations.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Final, NamedTuple
 
-from isthmus.datapath import Bindings, Hook, PacketPath, PortBinding
+from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
+from isthmus.lab.flows.answers import Answers
+from isthmus.lab.flows.service import Service
 from isthmus.lab.plan import LabPlan, LabVpc, Link
 from isthmus.lab.state import Objects, State
 from isthmus.routing.neighbours import Neighbour, Neighbours
 from isthmus.tables.address import Family, format_address
 from isthmus.tables.entries import AttachmentKey
+
+FLOWS: Final = 65_536
+"""Conversations that a lab has room for, if its objects do not say."""
 
 _READY_WITHIN_S: Final = 8.0
 _ASK_AGAIN_S: Final = 0.3
@@ -45,9 +50,10 @@ class _Follower(NamedTuple):
 class Keeper:
     """A loaded packet path and all that feeds it. Made, and used, inside the gateway's namespace."""
 
-    def __init__(self, plan: LabPlan, path: PacketPath, stack: ExitStack) -> None:
+    def __init__(self, plan: LabPlan, path: PacketPath, service: Service, stack: ExitStack) -> None:
         """Follow the neighbours of every VPC's namespace; ``stack`` closes them."""
         self._path = path
+        self._service = service
         self._followers: list[_Follower] = []
         self._by_attachment: dict[AttachmentKey, tuple[Neighbours, int]] = {}
         self._known: set[tuple[AttachmentKey, Family, int]] = set()
@@ -70,6 +76,7 @@ class Keeper:
         with select.epoll() as epoll:
             epoll.register(stop, select.EPOLLIN)
             epoll.register(self._path.event_fd, select.EPOLLIN)
+            epoll.register(self._service.fileno(), select.EPOLLIN)
             for follower in self._followers:
                 epoll.register(follower.neighbours.fileno(), select.EPOLLIN)
             wanted = {(link.attachment, f, a) for vpc in plan.vpcs for link, f, a in vpc.next_hops()}
@@ -83,10 +90,13 @@ class Keeper:
                     self._ask(wanted - self._known)
                     if time.monotonic() > deadline:
                         raise TimeoutError(_not_found(wanted - self._known, self._complained))
-                ready = {fd for fd, _ in epoll.poll(_ASK_AGAIN_S if waiting else None)}
+                ready = {
+                    fd for fd, _ in epoll.poll(_sooner(_ASK_AGAIN_S if waiting else None, self._service.timeout()))
+                }
                 if stop in ready:
                     return
                 self._feed(ready)
+                self._service.serve()
 
     def _feed(self, ready: set[int]) -> None:
         """Tell the packet path what changed, and ask for what it wants."""
@@ -135,7 +145,8 @@ class Keeper:
 
 def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
     """Load and attach the packet path of a lab, inside its gateway's namespace; and the hook of every port."""
-    path = stack.enter_context(closing(PacketPath.load()))
+    room = Capacity(flows=objects.tables.flows or FLOWS)
+    path = stack.enter_context(closing(PacketPath.load(capacity=room)))
     ports: dict[str, PortBinding] = {}
     namespaces: dict[AttachmentKey, PortBinding] = {}
     for _, link in objects.plan.links():
@@ -160,6 +171,11 @@ def attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBindin
         else:
             return PortBinding(index, bytes.fromhex(mac.replace(":", "")), link.mtu, hook)
     raise AssertionError(hooks)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """The lesser of two times to wait; None is for ever."""
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
 def _not_found(missing: set[tuple[AttachmentKey, Family, int]], complaints: set[str]) -> str:
@@ -189,7 +205,8 @@ def _keep(state: State, ready: int) -> None:
     with _stop_requests() as stop, inside(objects.plan.gateway_namespace), ExitStack() as stack:
         path, hooks = load(objects, stack)
         _tell(ready, {"say": "packet path loaded and attached"})
-        for _ in Keeper(objects.plan, path, stack).run(objects.plan, stop):
+        service = stack.enter_context(closing(Service(state.socket, Answers(path, objects.tables).answer)))
+        for _ in Keeper(objects.plan, path, service, stack).run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})
             _tell(ready, {"hooks": hooks})
             os.close(ready)

@@ -18,7 +18,7 @@ from isthmus.lab import names
 from isthmus.lab.hosts import HostAddress, host_addresses
 from isthmus.model.types import Model
 from isthmus.tables.address import FAMILIES, Family, Prefix, format_address, parse_address
-from isthmus.tables.entries import AttachmentKey, Nat, PortPolicy, Route, Tables, TagKind
+from isthmus.tables.entries import AttachmentKey, PortPolicy, Route, Tables, TagKind
 from isthmus.tables.martians import is_martian
 
 PORT_MTU = 1500
@@ -143,11 +143,6 @@ def plan(
             continue
         mine = tuple(_host(host, links) for host in hosts[vpc])
         vpcs.append(LabVpc(vpc, names.host_namespace(name, vpc), names.vpc_namespace(name, vpc), links, mine))
-    notices += [
-        f"Peering/{key.peering}: the side of {key.vpc} is stateful, which is not carried yet: its packets are dropped"
-        for key, side in sorted(tables.sides.items())
-        if side.nat is Nat.STATEFUL
-    ]
     return LabPlan(name, names.gateway_namespace(name), tuple(vpcs), tuple(notices))
 
 

@@ -7,6 +7,7 @@
 ``keeper.json``      the keeper's process: id and start, by itself, first thing
 ``ready.json``       the hook of every port, by the keeper, when every host could be reached
 ``keeper.log``       what the keeper had to say
+``ask``              the keeper's socket: requests about conversations (``lab.flows``)
 ===================  ==================================================================================================
 
 The folder's lock is held by who makes or removes the lab, and lost with that process.
@@ -32,6 +33,9 @@ from isthmus.model.types import Model
 from isthmus.tables.entries import Tables
 
 ROOT = Path("/run/isthmus/lab")
+
+DEFAULT = "isthmus"
+"""The lab that is meant where none is named."""
 
 _LOCK_PATIENCE_S = 20.0
 _LOCK_POLL_S = 0.05
@@ -62,6 +66,11 @@ class State:
             raise NoSuchLab(f"{name!r} is no name for a lab: a-z, 0-9 and - inside, at most 40 characters")
         self.name = name
         self.folder = ROOT / name
+
+    @property
+    def socket(self) -> Path:
+        """Where the keeper answers, while it runs."""
+        return self.folder / "ask"
 
     def exists(self) -> bool:
         """True from the first moment of ``up`` to the last of ``down``."""
@@ -169,6 +178,23 @@ def labs() -> list[State]:
     """Every lab of this machine, by name."""
     names = sorted(path.name for path in ROOT.iterdir() if path.is_dir()) if ROOT.is_dir() else []
     return [State(name) for name in names if LAB_NAME.fullmatch(name)]
+
+
+def meant(name: str | None) -> State:
+    """The lab of a name; without one the lab ``isthmus``, or else the only one. NoSuchLab if there is none to mean."""
+    if name is not None:
+        state = State(name)
+        if not state.exists():
+            raise NoSuchLab(f"there is no lab {name}; make one with: isthmus lab up FILE --name {name}")
+        return state
+    there = {state.name: state for state in labs()}
+    if DEFAULT in there:
+        return there[DEFAULT]
+    if len(there) > 1:
+        raise NoSuchLab(f"several labs are up: --name says which; there are: {', '.join(there)}")
+    if not there:
+        raise NoSuchLab("no gateway runs here; make a lab with: isthmus lab up FILE")
+    return next(iter(there.values()))
 
 
 def _lock(fd: int) -> bool:

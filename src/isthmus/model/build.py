@@ -48,6 +48,7 @@ def _gateway(objects: Objects) -> Gateway | None:
     """The first Gateway that is right; others are other nodes' own."""
     for found in objects.gateways:
         if found.body is not None:
-            ports = found.body.spec.ports
-            return Gateway(found.name, tuple(Port(name, port.hook, port.unclaimed) for name, port in ports.items()))
+            spec = found.body.spec
+            ports = tuple(Port(name, port.hook, port.unclaimed) for name, port in spec.ports.items())
+            return Gateway(found.name, ports, spec.tables.flows)
     return None

@@ -55,7 +55,7 @@ ENTRIES: tuple[Entry, ...] = (
         "error",
         "The right type, but not a value that means something here, or more than one object may have: the ranges of "
         "ports of a rule multiply (`srcPort` by `dstPort`, once those that touch are joined) to 1,024 pairs at most "
-        "for one protocol, and the rules of a side to 16,384 in all.",
+        "for one protocol, and the rules of a side to 16,384 in all; `nat.ports` has 1,024 ranges at most.",
         "dstPort: 70000",
         "A value in the range that the message gives; ranges of ports instead of many single ones.",
     ),
@@ -133,7 +133,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "exposure-empty",
         "error",
-        "Nothing is left of a list after its `not`, or it lists no address to begin with.",
+        "Nothing that may cross the gateway is left of a list after its `not`, or it lists no address to begin with. "
+        "Of the `as` of a stateful side something has to be left in each family that its hosts use.",
         "ips: [{cidr: 10.1.0.0/24}, {not: 10.1.0.0/16}]",
         "At least one address more than is taken out.",
     ),
@@ -198,8 +199,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "pool-conflict",
         "error",
-        "Stateful sides toward one VPC share addresses and differ in `nat`; or such a pool overlaps what another side "
-        "shows the same VPC as something else. The first in file order stays.",
+        "Stateful sides toward one VPC share addresses and differ in `nat` (ports, mapping or a timeout; what is not "
+        "written is the default); or such a pool overlaps what another side shows the same VPC as something else. The "
+        "first in file order stays.",
         "as: [203.0.113.0/28] # stateful here, static in another peering of the same VPC",
         "Other addresses, or the same `nat` in all that share the pool.",
     ),
@@ -266,7 +268,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "stateless-no-reply",
         "warning",
-        "A stateless rule lets packets in whose replies no rule of the other side lets in.",
+        "A stateless rule lets packets in whose replies no rule of the other side lets in. No flow remembers them, so "
+        "a rule there without `stateless: true` does not help TCP or ICMP: their replies start nothing.",
         "ingress: [{allow: {stateless: true, tcp: {dstPort: 443}}}] # and nothing on the other side",
         "A rule with `srcPort: 443` on the other side, or `stateless: false`.",
     ),
@@ -275,7 +278,8 @@ ENTRIES: tuple[Entry, ...] = (
         "info",
         "A stateless rule by `srcPort` alone, as replies need it, lets the VPC start conversations from there, too.",
         "ingress: [{allow: {stateless: true, tcp: {srcPort: 443}}}]",
-        "Nothing, if that is meant; else `stateless: false` on the side that starts, which lets in replies only.",
+        "Nothing, if that is meant; else `stateless: false` on the side that starts, which lets in replies only. Where "
+        "the other side has no rules, or this one is stateful, replies need no rule.",
     ),
     Entry(
         "rule-dead",

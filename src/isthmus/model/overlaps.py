@@ -55,12 +55,12 @@ def _shown(draft: Draft, here: DraftSide, there: DraftSide, family: Family, rout
 
 
 def starts_unremembered(one: DraftSide, other: DraftSide) -> bool:
-    """True if this side may send packets that open no flow (SPEC 5): their replies are routed by themselves."""
+    """True if this side may send packets that open no flow (SPEC 5), and replies may be sent: each is routed anew."""
     if other.side.nat is Nat.STATEFUL or one.side.nat is Nat.STATEFUL:
         return False
     if one.side.ingress is None:
         return other.side.ingress is None
-    return any(rule.stateless for rule in one.side.ingress)
+    return other.side.ingress != () and any(rule.stateless for rule in one.side.ingress)
 
 
 def _report(vpc: str, family: Family, cluster: Cluster) -> None:

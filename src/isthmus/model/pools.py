@@ -11,13 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from isthmus.api.peering import Nat
 from isthmus.model import sets
 from isthmus.model.drafts import Draft, DraftSide
 from isthmus.tables.address import FAMILIES, Family
-from isthmus.tables.entries import Nat as NatKind
-
-_DEFAULT = Nat()
+from isthmus.tables.entries import Nat
 
 
 class _Held(NamedTuple):
@@ -39,15 +36,15 @@ class _Shown:
     def rival(self, part: DraftSide, public: sets.Set) -> tuple[_Held, sets.Interval] | None:
         """A side entered before that cannot share these addresses, and where they meet."""
         for held, where in _meeting(self.pools, public):
-            if part.side.nat is not NatKind.STATEFUL or not _same_nat(part, held.part):
+            if part.side.nat is not Nat.STATEFUL or not _same_nat(part, held.part):
                 return held, where
-        if part.side.nat is NatKind.STATEFUL:
+        if part.side.nat is Nat.STATEFUL:
             return next(iter(_meeting(self.others, public)), None)
         return None
 
     def enter(self, draft: Draft, part: DraftSide, public: sets.Set) -> None:
         """Remember these addresses; those that are there already keep their first owner."""
-        held = self.pools if part.side.nat is NatKind.STATEFUL else self.others
+        held = self.pools if part.side.nat is Nat.STATEFUL else self.others
         taken = sets.union(where for _, where in _meeting(held, public))
         for start, stop in sets.difference(public, taken):
             insort(held, _Held(start, stop, draft, part), key=lambda one: one.start)
@@ -66,12 +63,9 @@ def _meeting(held: list[_Held], public: sets.Set) -> list[tuple[_Held, sets.Inte
 
 
 def _same_nat(one: DraftSide, other: DraftSide) -> bool:
-    """True if two stateful sides share a pool on the same terms; what is not written is the default."""
-    return _terms(one) == _terms(other)
-
-
-def _terms(part: DraftSide) -> Nat:
-    return _DEFAULT if part.written.nat is None else part.written.nat
+    """True if two stateful sides share a pool on the same terms, however these are written."""
+    here, there = one.side, other.side
+    return (here.ports, here.per_destination, here.timeouts) == (there.ports, there.per_destination, there.timeouts)
 
 
 def judge_pools(drafts: Sequence[Draft]) -> None:
@@ -82,7 +76,7 @@ def judge_pools(drafts: Sequence[Draft]) -> None:
         for draft in drafts
         if draft.sides and not draft.broken
         for part, other in (draft.sides, draft.sides[::-1])
-        if part.side.nat is NatKind.STATEFUL
+        if part.side.nat is Nat.STATEFUL
     }
     for draft in drafts if pooled else ():
         if draft.broken or not draft.sides:

@@ -30,10 +30,12 @@ def judge_rules(draft: Draft, part: DraftSide, other: DraftSide) -> None:
         return
     reaches = [_reach(rule, part, other) for rule in part.side.ingress]
     _judge_dead(draft, part, other, reaches)
+    if other.side.nat is Nat.STATEFUL:
+        return
     for rule, reach in zip(part.side.ingress, reaches, strict=True):
         if rule.stateless and reach.src:
-            _judge_starts(draft, rule, part)
-    if part.side.nat is Nat.STATEFUL or other.side.nat is Nat.STATEFUL or other.side.ingress is None:
+            _judge_starts(draft, rule, part, other)
+    if part.side.nat is Nat.STATEFUL or other.side.ingress is None:
         return
     backwards = [(rule, _reach(rule, other, part)) for rule in other.side.ingress]
     for rule, reach in zip(part.side.ingress, reaches, strict=True):
@@ -131,14 +133,21 @@ def _numbers(ranges: Ranges) -> sets.Set:
     return sets.union((low, high + 1) for low, high in ranges or _ANY)
 
 
-def _judge_starts(draft: Draft, rule: Rule, part: DraftSide) -> None:
-    """A rule for replies has no memory of what they answer: from its port the VPC may start, too."""
+def _judge_starts(draft: Draft, rule: Rule, part: DraftSide, other: DraftSide) -> None:
+    """A rule for replies has no memory of what they answer: from its port the VPC may start, too.
+
+    Where all that the other side can start opens a flow, or it can start nothing, no reply needs a rule.
+    """
     for match in rule.matches:
         if match.proto == "icmp" or not match.sport or match.dport:
             continue
         ports = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in match.sport)
         message = f"{part.side.vpc} may also start conversations from {match.proto} port {ports}, to any port"
         hint = "a stateless rule has no memory; `stateless: false` on the other side lets in replies only"
+        if part.side.nat is Nat.STATEFUL:
+            hint = f"nothing can start toward {part.side.vpc}, which is stateful, so no reply needs this rule"
+        elif other.side.ingress is None:
+            hint = f"what {other.side.vpc} starts is remembered, as it has no rules, so no reply needs this one"
         draft.inform("stateless-starts", rule.path, message, hint, rule.name)
 
 
@@ -184,18 +193,18 @@ def _reply_types(match: Match) -> sets.Set:
 def _answers(rule: Rule, back: Rule) -> bool:
     """True if some reply to what a rule lets in matches a rule of the other side, addresses aside.
 
-    A stateful rule lets no reply of TCP in: without a flow, what is no SYN is ``no-flow``.
+    A stateful rule lets no reply of TCP or ICMP in: without a flow, what starts nothing is ``no-flow``. A reply of UDP
+    looks like any packet that starts.
     """
-    protocols = [match.proto for match in rule.matches]
     if not back.matches:
-        return back.stateless or protocols != ["tcp"]
+        return back.stateless or not rule.matches or any(match.proto == "udp" for match in rule.matches)
     if not rule.matches:
-        return back.stateless or any(match.proto != "tcp" for match in back.matches)
+        return back.stateless or any(match.proto == "udp" for match in back.matches)
     return any(_answers_match(match, other, back.stateless) for match in rule.matches for other in back.matches)
 
 
 def _answers_match(match: Match, back: Match, stateless: bool) -> bool:
-    if match.proto != back.proto or (match.proto == "tcp" and not stateless):
+    if match.proto != back.proto or not (stateless or match.proto == "udp"):
         return False
     if match.proto == "icmp":
         return sets.meets(_reply_types(match), _numbers(back.sport))

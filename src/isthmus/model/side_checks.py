@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from isthmus.model import sets
 from isthmus.model.drafts import Draft, DraftSide
-from isthmus.model.martians import is_martian
+from isthmus.model.martians import is_martian, without_martians
+from isthmus.model.nat_size import mismatches
 from isthmus.model.types import Item, Vpc
 from isthmus.tables.address import FAMILIES, Family, Prefix
 from isthmus.tables.entries import Nat
+
+MOST_POOL_PORTS: Final = 1_024
+"""Ranges of one pool: all pools share the table that holds them, as rules do (``rule_size``)."""
 
 
 def judge_side(draft: Draft, part: DraftSide, vpc: Vpc | None) -> None:
@@ -28,6 +34,10 @@ def judge_side(draft: Draft, part: DraftSide, vpc: Vpc | None) -> None:
             message = f"{item.prefix} lies wholly in address space that never crosses the gateway"
             draft.error("cidr-martian", item.path, message, "write addresses that hosts can use", item.prefix)
     _judge_exposure(draft, part)
+    if len(side.ports) > MOST_POOL_PORTS:
+        message = f"`ports` has {len(side.ports):,} ranges, of at most {MOST_POOL_PORTS:,} in one pool"
+        hint = 'join numbers that follow each other ("20000-29999")'
+        draft.error("field-value", f"{side.path}.nat.ports", message, hint, key=True)
     if side.nat is not Nat.PLAIN:
         _judge_families(draft, part)
         _judge_overlap(draft, side.ips, "ips-overlap")
@@ -39,7 +49,10 @@ def judge_side(draft: Draft, part: DraftSide, vpc: Vpc | None) -> None:
 
 
 def _judge_exposure(draft: Draft, part: DraftSide) -> None:
-    """Each list has a positive item, and something is left of them."""
+    """Each list has a positive item, and something that may cross the gateway is left of it.
+
+    Of a pool in each family: a family without public addresses could start nothing.
+    """
     side = part.side
     for key, items, written in (("ips", side.ips, True), ("as", side.as_, part.written.as_ is not None)):
         if written and not items:
@@ -48,14 +61,29 @@ def _judge_exposure(draft: Draft, part: DraftSide) -> None:
             draft.error("exposure-empty", f"{side.path}.{key}", message, hint, key=True)
     if not side.ips or (part.written.as_ is not None and not side.as_):
         return
+    if any(is_martian(item.prefix) for item in (*side.ips, *side.as_)):
+        return
     for key, holes in (("ips", side.ips_not), ("as", side.as_not)):
-        if holes and not any(
-            exposure.private if key == "ips" else exposure.public for exposure in part.exposed.values()
-        ):
-            message = f"nothing is left of `{key}` after its `not`"
-            taken = ", ".join(str(item.prefix) for item in holes[:5])
-            draft.error("exposure-empty", f"{side.path}.{key}", message, f"take out less than {taken}", key=True)
+        if holes and not any(_left(part, key, family) for family in part.exposed):
+            _refuse_empty(draft, f"{side.path}.{key}", f"`{key}`", holes)
             return
+    for family in part.exposed if side.nat is Nat.STATEFUL else ():
+        holes = tuple(item for item in side.as_not if item.prefix.family == family)
+        if holes and not _left(part, "as", family) and _left(part, "ips", family):
+            _refuse_empty(draft, f"{side.path}.as", f"IPv{family} in `as`", holes)
+
+
+def _left(part: DraftSide, key: str, family: Family) -> sets.Set:
+    """What of a list, ``ips`` or ``as``, may cross the gateway. Where counts differ there is no telling what meets."""
+    exposure = part.exposed[family]
+    offered = exposure.private if key == "ips" else exposure.public
+    return offered if mismatches(part) else without_martians(family, offered)
+
+
+def _refuse_empty(draft: Draft, path: str, what: str, holes: tuple[Item, ...]) -> None:
+    message = f"nothing that may cross the gateway is left of {what} after its `not`"
+    taken = ", ".join(str(item.prefix) for item in holes[:5])
+    draft.error("exposure-empty", path, message, f"take out less than {taken}", key=True)
 
 
 def _families(items: tuple[Item, ...]) -> set[Family]:

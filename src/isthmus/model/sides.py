@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from isthmus.api.fields import PortRanges
 from isthmus.api.names import nearest
-from isthmus.api.peering import IcmpMatch, PortMatch
+from isthmus.api.peering import IcmpMatch, NatTimeouts, PortMatch
+from isthmus.api.peering import Nat as WrittenNat
 from isthmus.api.peering import Rule as WrittenRule
 from isthmus.api.peering import Side as WrittenSide
 from isthmus.model import sets
 from isthmus.model.drafts import Draft
 from isthmus.model.types import Item, Match, Rule, Side, Vpc
-from isthmus.tables.entries import Nat
+from isthmus.tables.entries import Nat, Timeouts
 
 
 def resolve_side(draft: Draft, vpc: str, written: WrittenSide, vpcs: Mapping[str, Vpc]) -> Side | None:
@@ -45,13 +46,26 @@ def resolve_side(draft: Draft, vpc: str, written: WrittenSide, vpcs: Mapping[str
     if not known:
         return None
     parts = (tuple(ips), tuple(ips_not), tuple(as_), tuple(as_not))
-    return Side(draft.name, vpc, _nat(written), *parts, rules, written.metric, path)
+    side = Side(draft.name, vpc, _nat(written), *parts, rules, written.metric, path)
+    return side if written.nat is None else _with_settings(side, written.nat)
 
 
 def _nat(written: WrittenSide) -> Nat:
     if written.as_ is None:
         return Nat.PLAIN
     return Nat.STATEFUL if written.nat_type == "stateful" else Nat.STATIC
+
+
+def _with_settings(side: Side, written: WrittenNat) -> Side:
+    return side._replace(
+        ports=_joined(written.ports),
+        per_destination=written.mapping == "per-destination",
+        timeouts=_timeouts(written.timeouts),
+    )
+
+
+def _timeouts(written: NatTimeouts) -> Timeouts:
+    return Timeouts(written.udp, written.tcp_established, written.tcp_transitory, written.icmp)
 
 
 def _subnet(draft: Draft, vpc: str, name: str, vpcs: Mapping[str, Vpc], path: str) -> Item | None:

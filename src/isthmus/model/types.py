@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from isthmus.tables.address import Family, Prefix
-from isthmus.tables.entries import Nat, Tag
+from isthmus.tables.entries import Nat, Tag, Timeouts
 
 
 class Item(NamedTuple):
@@ -42,7 +42,11 @@ class Rule(NamedTuple):
 
 
 class Side(NamedTuple):
-    """What one VPC offers in a peering. ``as_``/``as_not`` are empty on a plain side."""
+    """What one VPC offers in a peering. ``as_``/``as_not`` are empty on a plain side.
+
+    ``ports`` (of the pool: inclusive, sorted, not touching) and ``per_destination`` say something of a stateful side
+    alone. ``timeouts`` are those of ``nat``, which a stateful side alone can have, and else the defaults.
+    """
 
     peering: str
     vpc: str
@@ -54,6 +58,9 @@ class Side(NamedTuple):
     ingress: tuple[Rule, ...] | None
     metric: int
     path: str
+    ports: tuple[tuple[int, int], ...] = ((1024, 65535),)
+    per_destination: bool = False
+    timeouts: Timeouts = Timeouts()
 
 
 class Peering(NamedTuple):
@@ -64,13 +71,17 @@ class Peering(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """A port with a tag; ``addresses`` are (family, address, prefix length). ``mtu`` 0: that of the port."""
+    """A port with a tag; ``addresses`` are (family, address, prefix length).
+
+    ``mtu`` 0: that of the port. ``mss`` 0: TCP SYNs may ask for any segment.
+    """
 
     interface: str
     tag: Tag
     addresses: tuple[tuple[Family, int, int], ...]
     mtu: int
     path: str
+    mss: int = 0
 
 
 class Subnet(NamedTuple):
@@ -112,10 +123,11 @@ class Port(NamedTuple):
 
 
 class Gateway(NamedTuple):
-    """The node's own object."""
+    """The node's own object. ``flows``: how many it is to have room for, where it says so."""
 
     name: str
     ports: tuple[Port, ...]
+    flows: int | None = None
 
 
 class Model(NamedTuple):

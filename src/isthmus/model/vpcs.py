@@ -60,7 +60,9 @@ def name_duplicate(found: Found[Any], first: Found[Any]) -> Problem:
 
 def _vpc(found: Found[WrittenVpc], body: WrittenVpc, problems: list[Problem]) -> Vpc:
     attachments = tuple(
-        Attachment(one.interface, _tag(one), tuple(one.addresses), one.mtu or 0, f"spec.attachments[{index}]")
+        Attachment(
+            one.interface, _tag(one), tuple(one.addresses), one.mtu or 0, f"spec.attachments[{index}]", one.mss or 0
+        )
         for index, one in enumerate(body.spec.attachments)
     )
     subnets = []

@@ -78,7 +78,8 @@ class Attachment(NamedTuple):
 
     ``addresses`` are the gateway's own here, as (family, address, prefix length). ``icmp_source`` is the
     source of ICMP that the gateway itself sends to hosts here, per family; None: it sends none.
-    ``mtu`` in bytes of the IP packet; 0: that of the port.
+    ``mtu`` in bytes of the IP packet; 0: that of the port. ``mss``: the largest segment that a TCP SYN may ask for here,
+    in bytes; 0: whatever it asks for.
     """
 
     key: AttachmentKey
@@ -86,6 +87,7 @@ class Attachment(NamedTuple):
     icmp_source: dict[Family, int | None]
     mtu: int
     origin: Origin
+    mss: int = 0
 
 
 class NextHop(NamedTuple):
@@ -159,12 +161,33 @@ class RuleEntry(NamedTuple):
     origin: Origin
 
 
+class Timeouts(NamedTuple):
+    """Seconds that a silent conversation is remembered. Defaults: RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-1."""
+
+    udp: int = 300
+    tcp_established: int = 7440
+    tcp_transitory: int = 240
+    icmp: int = 60
+
+
+class Pool(NamedTuple):
+    """The public addresses and ports that the hosts of a stateful side share.
+
+    ``addresses``: first and last, sorted, disjoint, no martians. ``ports``: first and last, sorted, disjoint; echo
+    identifiers too. ``per_destination``: a mapping is for one remote address and port, else for all of the peer VPC.
+    """
+
+    addresses: dict[Family, tuple[tuple[int, int], ...]]
+    ports: tuple[tuple[int, int], ...] = ((1024, 65535),)
+    per_destination: bool = False
+
+
 class Side(NamedTuple):
     """What one side offers and allows. ``private`` ranges lead to public addresses, sorted, without holes.
 
     ``holes`` are the private addresses of a static side that a ``not`` took out, with the delta they would have had.
     ``rules`` None: no ``ingress``, everything exposed may pass. ``opens``: the other side has rules and this one
-    has none, so what this side starts also opens a flow.
+    has none, so what this side starts also opens a flow. ``pool``: of a stateful side, else None.
     """
 
     key: SideKey
@@ -174,6 +197,8 @@ class Side(NamedTuple):
     rules: tuple[RuleEntry, ...] | None
     opens: bool
     origin: Origin
+    pool: Pool | None = None
+    timeouts: Timeouts = Timeouts()
 
 
 class Vpc(NamedTuple):
@@ -203,3 +228,4 @@ class Tables:
     vpcs: dict[str, Vpc] = field(default_factory=dict)
     sides: dict[SideKey, Side] = field(default_factory=dict)
     ports: dict[str, PortPolicy] = field(default_factory=dict)
+    flows: int | None = None  # how many the gateway is to have room for, where its object says so

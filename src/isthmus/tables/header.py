@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from isthmus.tables.entries import Nat, PathKind, TagKind
-from isthmus.tables.layout import DIMENSIONS, FLAGS, RECORDS, ROLES, RULE_CLASSES, RULE_PROTOS, Field
+from isthmus.tables.flows import TcpState
+from isthmus.tables.layout import (
+    DIMENSIONS,
+    FLAGS,
+    PHASES,
+    RECORD_KINDS,
+    RECORDS,
+    ROLES,
+    RULE_CLASSES,
+    RULE_PROTOS,
+    TIMEOUTS,
+    Field,
+)
 from isthmus.tables.verdicts import VERDICT_COUNT, Verdict
 
 
@@ -14,7 +26,7 @@ def _enum(name: str, prefix: str, members: dict[str, int]) -> str:
     return "\n".join([f"enum {name} {{", *lines, "};", ""])
 
 
-def _members(kind: type[IntEnum]) -> dict[str, int]:
+def _members(kind: type[IntEnum] | type[IntFlag]) -> dict[str, int]:
     return {member.name: int(member) for member in kind}
 
 
@@ -44,6 +56,10 @@ def header() -> str:
         _enum("dimension", "BY", DIMENSIONS),
         _enum("rule_class", "CLASS", RULE_CLASSES),
         _enum("rule_proto", "RULE_PROTO", RULE_PROTOS),
+        _enum("timeout", "TIMEOUT", TIMEOUTS),
+        _enum("phase", "PHASE", PHASES),
+        _enum("record_kind", "RECORD", RECORD_KINDS),
+        _enum("tcp_state", "TCP_STATE", _members(TcpState)),
     ]
     for made in RECORDS.values():
         parts += [f"/* {made.about} */", f"struct {made.name} {{", *map(_field, made.fields), "};", ""]

@@ -11,6 +11,8 @@ import struct
 from functools import cached_property
 from typing import NamedTuple
 
+from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, MOST_EACH, MOST_TRIES, TICK_SHIFT, ticks
+
 CODES = {"__u8": "B", "__u16": "H", "__u32": "I", "__u64": "Q"}
 """The ``struct`` codes of the C types."""
 
@@ -76,8 +78,14 @@ ADDR = record("addr", "A left-aligned 128-bit address in host order.", Field("hi
 SPAN = record("span", "A run of entries in another table.", Field("first", "__u32"), Field("count", "__u32"))
 CONTROL = record(
     "control",
-    "Slot 0: the generation that packets read; one write flips it.",
-    Field("generation", "__u32"),
+    "Slot 0: what all packets read.",
+    Field("generation", "__u32", 1, "its lowest bit says which root tables count; one write flips it"),
+    Field("now", "__u32", 1, "the time in ticks"),
+)
+ALLOCATION = record(
+    "allocation",
+    "Slot 0: how many records of flows were ever taken.",
+    Field("next", "__u32", 1, "the first that never was"),
     Field("pad", "__u32"),
 )
 CLASSIFY_KEY = record(
@@ -103,6 +111,8 @@ VPC = record(
     Field("routes", "__u32", 2, "trie: private address to route"),
     Field("own", "struct span", 2, "ranges: the gateway's addresses in this VPC"),
     Field("seed", "__u64", 1, "stable id, for rendezvous hashing"),
+    Field("flags", "__u32"),
+    Field("pad", "__u32"),
 )
 NODE = record(
     "node",
@@ -139,7 +149,20 @@ SIDE = record(
     Field("flags", "__u8"),
     Field("pad", "__u16"),
     Field("peering", "__u32", 1, "number of the peering, for events and records"),
+    Field("number", "__u32", 1, "of the side, for counts of its pool"),
+    Field("pool", "struct span", 2, "ranges of a stateful side: delta is the number of addresses before"),
+    Field("pool_size", "__u64", 2, "addresses"),
+    Field("ports", "struct span", 1, "port_ranges"),
+    Field("port_count", "__u32"),
+    Field("timeouts", "__u32", 4, "in ticks: enum timeout"),
     Field("pad2", "__u32"),
+)
+PORT_RANGE = record(
+    "port_range",
+    "Public ports of a pool.",
+    Field("first", "__u16"),
+    Field("last", "__u16"),
+    Field("before", "__u32", 1, "ports in the ranges before"),
 )
 RANGE = record(
     "range",
@@ -205,6 +228,8 @@ ATTACHMENT = record(
     Field("kind", "__u8", 1, "enum tag_kind"),
     Field("outer", "__u32"),
     Field("inner", "__u32"),
+    Field("mss", "__u32", 1, "that TCP SYNs are clamped to, 0: not at all"),
+    Field("pad", "__u32"),
 )
 NEIGHBOUR_KEY = record(
     "neighbour_key",
@@ -228,15 +253,78 @@ TRACE = record(
     Field("answered", "__u32", 1, "1: the gateway answered with ICMP"),
 )
 
+FLOW_KEY = record(
+    "flow_key",
+    "How the packets of one direction look when they enter; or one end of a mapping.",
+    Field("src", "struct addr"),
+    Field("dst", "struct addr"),
+    Field("sport", "__u16"),
+    Field("dport", "__u16"),
+    Field("vpc", "__u32", 1, "that they enter from; in the inside key of a mapping: that VPC << 16 | its peer"),
+)
+FLOW = record(
+    "flow",
+    "A conversation. Changed in place: `life` by compare-and-swap; the rest, but for the keys, by who holds its BUSY.",
+    Field("life", "__u64", 1, "deadline | TCP bits << 32 | enum phase << 40 | version << 48"),
+    Field("generation", "__u32", 1, "that it was last judged by"),
+    Field("peering", "__u32", 1, "its number"),
+    Field("keys", "struct flow_key", 2, "of the initiator's packets, and of the answers"),
+    Field("hops", "__u32", 2, "that packets of a direction leave to; 0: no way"),
+    Field("sides", "__u32", 2, "of the VPC that packets of a direction enter from"),
+    Field("mapping", "__u32", 1, "record of its mapping, 0: none"),
+    Field("proto", "__u8"),
+    Field("family", "__u8"),
+    Field("kind", "__u8", 1, "enum record_kind"),
+    Field("code", "__u8", 1, "of the ICMP echo request that opened it"),
+    Field("timeouts", "__u32", 2, "in ticks: before and after it is established"),
+)
+MAPPING = record(
+    "mapping",
+    "A record of the same table and size: a private address and port as a peer sees them; or the use of an address.",
+    Field("life", "__u64"),
+    Field("pad", "__u32", 2),
+    Field("keys", "struct flow_key", 2, "inside and outside: src is the private or public end, dst the remote or 0"),
+    Field("users", "__u32", 1, "flows of a mapping, mappings of an address"),
+    Field("held_until", "__u32", 1, "tick"),
+    Field("usage", "__u32", 1, "record of the use of the public address, 0: none"),
+    Field("pad2", "__u32", 2),
+    Field("proto", "__u8"),
+    Field("family", "__u8"),
+    Field("kind", "__u8", 1, "enum record_kind"),
+    Field("pad3", "__u8"),
+    Field("pad4", "__u32", 2),
+)
+FRAGMENT = record(
+    "fragment",
+    "What the first fragment of a packet found, for the others.",
+    Field("src", "struct addr"),
+    Field("dst", "struct addr"),
+    Field("vpc", "__u32"),
+    Field("id", "__u32"),
+    Field("proto", "__u8"),
+    Field("family", "__u8"),
+    Field("version", "__u16", 1, "of the flow's record"),
+    Field("flow", "__u32", 1, "record and direction; 0: none, but rules allow it"),
+    Field("generation", "__u32"),
+    Field("expires", "__u32", 1, "tick"),
+    Field("pad", "__u32", 2),
+)
+
 TRIE_NODE = 1 << 31
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
+FLOW_BACK, FLOW_RECORD = 1 << 31, (1 << 28) - 1
+"""In a reference to a flow: it is about the answers' direction; and the number of its record."""
+USERS_OVER = 1 << 31
+"""`users` of a mapping that is being taken out."""
 FLAGS = {
     "MAX_HOPS": MAX_HOPS,
     "TRIE_NODE": TRIE_NODE,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,
     "SIDE_OPENS": 2,
+    "SIDE_PER_DESTINATION": 4,
+    "VPC_REMEMBERS": 1,
     "RULE_STATELESS": 1,
     "RULE_NEEDS_PORTS": 2,
     "RULE_ANY_SRC": 4,
@@ -244,8 +332,20 @@ FLAGS = {
     "ATTACHMENT_ICMP4": 1,
     "ATTACHMENT_ICMP6": 2,
     "TAG_ANY": 15,
+    "FLOW_BACK": FLOW_BACK,
+    "FLOW_RECORD": FLOW_RECORD,
+    "USERS_OVER": USERS_OVER,
+    "TICK_SHIFT": TICK_SHIFT,
+    "MOST_TRIES": MOST_TRIES,
+    "MOST_EACH": MOST_EACH,
+    "HOLD_DOWN": ticks(HOLD_DOWN_S),
+    "FRAGMENT_LIFE": ticks(FRAGMENT_S),
 }
 """Names of bits and numbers that both sides use; printed into the header."""
+TIMEOUTS = {"UDP": 0, "TCP_TRANSITORY": 1, "TCP_ESTABLISHED": 2, "ICMP": 3}
+PHASES = {"FREE": 0, "LIVE": 1, "OVER": 2, "GONE": 3, "BUSY": 128}
+"""Of a record: to be had; matching packets; matching none any more; out of the index. BUSY: a bit, someone writes."""
+RECORD_KINDS = {"FLOW": 0, "MAPPING": 1, "USAGE": 2}
 ROLES = {"NONE": 0, "WIRE": 1, "NAMESPACE": 2, "UNCLAIMED": 3}
 """Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know; 0: an empty slot."""
 DIMENSIONS = {"SPORT": 0, "DPORT": 1, "SRC": 2, "DST": 3}

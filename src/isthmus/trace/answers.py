@@ -9,7 +9,7 @@ from isthmus.tables.entries import Attachment
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.checksum import checksum
 from isthmus.trace.packet import ICMP_PROTO, Packet
-from isthmus.trace.stages.translate import gateway_source
+from isthmus.trace.stages.teller import gateway_source
 from isthmus.trace.wire import DONT_FRAGMENT, Frame
 
 MOST_QUOTED: dict[Family, int] = {4: 548, 6: 1232}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from isthmus.tables.address import Family, Prefix
 from isthmus.tables.entries import Candidate, PathKind
 from isthmus.trace.judgement import Judgement, Path
-from isthmus.trace.stages.path import find_exposure
+from isthmus.trace.lookup import find_exposure
 
 
 class CandidateRow(NamedTuple):

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from isthmus.tables.entries import Nat, Tables
+from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.candidates import CandidateRow, candidate_rows
 from isthmus.trace.environment import ASSUMED, Environment
+from isthmus.trace.flows import Flows
 from isthmus.trace.judge import judge
-from isthmus.trace.judgement import Judgement
+from isthmus.trace.judgement import Judgement, Standing
 from isthmus.trace.packet import Packet
 from isthmus.trace.question import Shown, shown
 from isthmus.trace.refusals import refusal
 from isthmus.trace.reply import reply_to
 from isthmus.trace.steps import Step, steps
-from isthmus.trace.words import pool
+from isthmus.trace.words import pool_cidrs
 
 
 class Answer(NamedTuple):
     """What became of a packet. ``delivered`` and ``reply`` are None where nothing arrives, or nobody would reply.
 
-    ``pool``: the addresses from which the gateway will choose one, where it does. ``hint``: what to do about a drop.
+    ``flow``: what it has to do with one. ``pool``: the addresses from which the gateway chooses one, where it does.
+    ``hint``: what to do about a drop.
     """
 
     verdict: Verdict
@@ -30,6 +32,7 @@ class Answer(NamedTuple):
     peering: str | None
     packet: Shown
     delivered: Shown | None
+    flow: Standing
     assumed: bool
     pool: tuple[str, ...]
     candidates: tuple[CandidateRow, ...]
@@ -52,7 +55,7 @@ class Answer(NamedTuple):
             "peering": self.peering,
             "packet": self.packet._asdict(),
             "delivered": self.delivered._asdict() if self.delivered is not None else None,
-            "flow": "none",
+            "flow": self.flow,
             "assumed": self.assumed,
             "candidates": [row._asdict() for row in self.candidates],
             "steps": [step._asdict() for step in self.steps],
@@ -66,13 +69,17 @@ class Answer(NamedTuple):
 
 
 def explain(tables: Tables, vpc: str, packet: Packet, environment: Environment = ASSUMED) -> Answer:
-    """Judges a packet and, if it arrives, what its receiver sends back. KeyError if the tables know no such VPC."""
-    judgement = judge(tables, vpc, packet, environment)
+    """Judges a packet and, if it arrives, what its receiver sends back, in the state that the packet left.
+
+    KeyError if the tables know no such VPC.
+    """
+    flows = Flows()
+    judgement = judge(tables, vpc, packet, environment, flows)
     reply = None
     if judgement.verdict == Verdict.FORWARDED and judgement.translated is not None and judgement.receiver is not None:
         sent_back = reply_to(judgement.translated)
         if sent_back is not None:
-            reply = _answer(judge(tables, judgement.receiver, sent_back, environment), None)
+            reply = _answer(judge(tables, judgement.receiver, sent_back, environment, flows), None)
     return _answer(judgement, reply)
 
 
@@ -86,13 +93,16 @@ def _answer(judgement: Judgement, reply: Answer | None) -> Answer:
     if judgement.verdict == Verdict.LOCAL:
         delivered = judgement.packet
     receiver = judgement.receiver
+    mapped = judgement.flow is not None and judgement.flow.mapping is not None
+    answers = judgement.direction == 1
     return Answer(
         verdict=judgement.verdict,
         sender=judgement.vpc.name,
         receiver=receiver,
         peering=judgement.peering,
-        packet=shown(judgement.packet),
-        delivered=shown(delivered) if delivered is not None else None,
+        packet=shown(judgement.packet, "dst" if mapped and answers else None),
+        delivered=shown(delivered, "src" if mapped and not answers else None) if delivered is not None else None,
+        flow=judgement.standing,
         assumed=receiver is not None and judgement.tables.vpcs[receiver].assumed,
         pool=tuple(_pool(judgement)),
         candidates=tuple(candidate_rows(judgement)),
@@ -103,10 +113,6 @@ def _answer(judgement: Judgement, reply: Answer | None) -> Answer:
 
 
 def _pool(judgement: Judgement) -> list[str]:
-    """The public addresses that a sender behind stateful NAT may get, toward the peer of the chosen path."""
-    here = judgement.here
-    if here is None or here.nat != Nat.STATEFUL or judgement.receiver is None:
-        return []
-    family = judgement.key.family
-    peer = judgement.tables.vpcs[judgement.receiver]
-    return pool(peer.exposures.get(family, ()), here.key, family)
+    """The public addresses that the initiator may get, where it is behind stateful NAT."""
+    initiator = judgement.there if judgement.direction == 1 else judgement.here
+    return pool_cidrs(initiator.pool, judgement.key.family) if initiator is not None and initiator.pool else []

@@ -8,8 +8,10 @@ from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.classify import only_tagged
 from isthmus.trace.environment import ASSUMED, Environment
+from isthmus.trace.flows import Flows
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.packet import Packet
+from isthmus.trace.stages.flow import flow
 from isthmus.trace.stages.gateway import gateway
 from isthmus.trace.stages.icmp_errors import icmp_errors
 from isthmus.trace.stages.martian import martian
@@ -23,6 +25,7 @@ from isthmus.trace.stages.ttl import ttl
 
 STAGES: tuple[tuple[str, Callable[[Judgement], Verdict | None]], ...] = (
     ("gateway", gateway),
+    ("flow", flow),
     ("martian", martian),
     ("ICMP errors", icmp_errors),
     ("path", path),
@@ -34,15 +37,29 @@ STAGES: tuple[tuple[str, Callable[[Judgement], Verdict | None]], ...] = (
     ("next hop", next_hop),
 )
 """What follows ``parse`` and ``classify``; ``encapsulate`` has nothing left to decide."""
+NOT_ASKED = frozenset({"martian", "ICMP errors", "path", "source", "rules", "translate"})
+"""What a packet that follows a flow passes by."""
 
 
-def judge(tables: Tables, vpc_name: str, packet: Packet, environment: Environment = ASSUMED) -> Judgement:
-    """What becomes of a packet that entered from a VPC. KeyError if the tables know no such VPC."""
-    judgement = Judgement(tables, environment, tables.vpcs[vpc_name], packet, packet)
+def judge(
+    tables: Tables,
+    vpc_name: str,
+    packet: Packet,
+    environment: Environment = ASSUMED,
+    flows: Flows | None = None,
+) -> Judgement:
+    """What becomes of a packet that entered from a VPC, in the state ``flows`` (None: no packet came before it).
+
+    KeyError if the tables know no such VPC.
+    """
+    state = Flows() if flows is None else flows
+    judgement = Judgement(tables, environment, tables.vpcs[vpc_name], packet, packet, state)
     if environment.assumed and only_tagged(judgement.vpc):
         judgement.verdict, judgement.stage = Verdict.NOT_CARRIED, "classify"
         return judgement
     for name, stage in STAGES:
+        if judgement.standing == "followed" and name in NOT_ASKED:
+            continue
         verdict = stage(judgement)
         judgement.stage = name
         if verdict is not None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from isthmus.tables.entries import Attachment, Candidate, NextHop, Range, Route, RuleEntry, Side, Tables, Vpc
+from isthmus.tables.entries import Attachment, Candidate, NextHop, Range, Route, RuleEntry, Side, SideKey, Tables, Vpc
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment
+from isthmus.trace.flows import Flows
+from isthmus.trace.flows.records import Flow
 from isthmus.trace.packet import Packet
+
+Standing = Literal["none", "opened", "followed"]
+"""What a packet has to do with a flow."""
 
 
 class Path(NamedTuple):
@@ -31,7 +36,10 @@ class Judgement:
     """One packet from one VPC on its way through the stages; each fills in what it finds.
 
     ``key`` is what path, share and source are asked with: the packet itself, or for an ICMP error the mirror of the
-    packet inside. ``stage`` is where it ended. ``here``, ``there``: sending and offering side of the chosen path.
+    packet inside. ``stage`` is where it ended. ``flow``: the one that it belongs to, and in which ``direction``;
+    ``standing``: that it followed or opened it. ``reopens``: the flow that it ended, as its path is dead.
+    ``allowed_before``: rules have allowed its first fragment. ``opens``: it is to open a flow.
+    ``here``, ``there``: the sender's and the other side of the chosen path, or of the flow.
     ``fragmented``: leaves as several IPv4 fragments of at most ``mtu`` bytes. ``neighbor``: the MAC it leaves to.
     """
 
@@ -40,8 +48,14 @@ class Judgement:
     vpc: Vpc
     packet: Packet
     key: Packet
+    flows: Flows
     verdict: Verdict = Verdict.FORWARDED
     stage: str = ""
+    flow: Flow | None = None
+    direction: int = 0
+    standing: Standing = "none"
+    reopens: Flow | None = None
+    allowed_before: bool = False
     paths: list[Path] = field(default_factory=list)
     chosen: Path | None = None
     here: Side | None = None
@@ -49,6 +63,7 @@ class Judgement:
     source: Range | None = None
     rules_of: Side | None = None
     rule: RuleEntry | None = None
+    opens: bool = False
     translated: Packet | None = None
     hop: NextHop | None = None
     attachment: Attachment | None = None
@@ -58,12 +73,18 @@ class Judgement:
 
     @property
     def peering(self) -> str | None:
-        """The peering of the chosen path."""
-        there = self.chosen.candidate.there if self.chosen is not None else None
-        return there.peering if there is not None else None
+        """The peering of the chosen path, or of the flow."""
+        receiver = self._receiver
+        return receiver.peering if receiver is not None else None
 
     @property
     def receiver(self) -> str | None:
-        """The VPC at the other end of the chosen path."""
-        there = self.chosen.candidate.there if self.chosen is not None else None
-        return there.vpc if there is not None else None
+        """The VPC at the other end of the chosen path, or of the flow."""
+        receiver = self._receiver
+        return receiver.vpc if receiver is not None else None
+
+    @property
+    def _receiver(self) -> SideKey | None:
+        if self.chosen is not None:
+            return self.chosen.candidate.there
+        return self.flow.sides[1 - self.direction] if self.flow is not None else None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from isthmus.tables.address import MASK128, Family, format_address
 from isthmus.tables.entries import Range, Side
-from isthmus.trace.stages.source import find_range
+from isthmus.trace.lookup import find_range
 
 
 class Mapped(NamedTuple):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from isthmus.tables.address import Family, format_address, parse_address
 from isthmus.trace.packet import ECHO_REQUEST, ICMP_PROTO, TCP, TCP_SYN, UDP, Packet
 
 DEFAULT_SPORT, DEFAULT_DPORT, DEFAULT_TTL = 40000, 80, 64
+ECHO_ID = 1
+"""The identifier of an echo that is asked about."""
 ICMP_V6_NAMES = ("icmp6", "icmpv6")
+
+
+CHOSEN = "chosen from the pool"
+"""Stands for an end that only the running gateway knows."""
 
 
 class Question(NamedTuple):
@@ -33,7 +39,8 @@ def packet_of(question: Question) -> Packet:
     proto = _protocol(question.proto, family)
     first, second = _ports(question, family, proto)
     flags = TCP_SYN if proto == TCP else 0
-    return Packet(family, src, dst, proto, first, second, ttl=question.ttl, tcp_flags=flags)
+    packet = Packet(family, src, dst, proto, first, second, ttl=question.ttl, tcp_flags=flags)
+    return packet._replace(echo_id=ECHO_ID) if packet.echo else packet
 
 
 def _protocol(text: str, family: Family) -> int:
@@ -69,10 +76,10 @@ def _or(given: int | None, default: int) -> int:
 
 
 class Shown(NamedTuple):
-    """A packet as people and JSON see it. None where its protocol has no such field."""
+    """A packet as people and JSON see it. None where its protocol has no such field, or the gateway will choose it."""
 
-    src: str
-    dst: str
+    src: str | None
+    dst: str | None
     proto: str | int
     sport: int | None
     dport: int | None
@@ -81,24 +88,29 @@ class Shown(NamedTuple):
     ttl: int
 
     def __str__(self) -> str:
-        if self.sport is not None:
-            src, dst = (f"[{address}]" if ":" in address else address for address in (self.src, self.dst))
-            return f"{self.proto} {src}:{self.sport} -> {dst}:{self.dport}, ttl {self.ttl}"
         kind = f" type {self.type} code {self.code}" if self.type is not None else ""
         proto = f"protocol {self.proto}" if isinstance(self.proto, int) else self.proto
-        return f"{proto}{kind} {self.src} -> {self.dst}, ttl {self.ttl}"
+        return f"{proto}{kind} {_end(self.src, self.sport)} -> {_end(self.dst, self.dport)}, ttl {self.ttl}"
 
 
-def shown(packet: Packet) -> Shown:
-    """The packet for an answer."""
+def _end(address: str | None, port: int | None) -> str:
+    if address is None:
+        return CHOSEN
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def shown(packet: Packet, chosen: Literal["src", "dst"] | None = None) -> Shown:
+    """The packet for an answer; address and port of the end that is ``chosen`` are the gateway's choice."""
     names: dict[int, str | int] = {TCP: "tcp", UDP: "udp", ICMP_PROTO[packet.family]: "icmp"}
     ports, icmp = packet.proto in (TCP, UDP), packet.icmp
     return Shown(
-        src=format_address(packet.family, packet.src),
-        dst=format_address(packet.family, packet.dst),
+        src=None if chosen == "src" else format_address(packet.family, packet.src),
+        dst=None if chosen == "dst" else format_address(packet.family, packet.dst),
         proto=names.get(packet.proto, packet.proto),
-        sport=packet.sport if ports else None,
-        dport=packet.dport if ports else None,
+        sport=packet.sport if ports and chosen != "src" else None,
+        dport=packet.dport if ports and chosen != "dst" else None,
         type=packet.sport if icmp else None,
         code=packet.dport if icmp else None,
         ttl=packet.ttl,

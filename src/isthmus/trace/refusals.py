@@ -9,8 +9,8 @@ from isthmus.tables.entries import Nat, Origin, Side
 from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import MEANING, Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.stages.path import find_exposure
-from isthmus.trace.words import address_text, exposed, first_few, offered_to, rule_words
+from isthmus.trace.lookup import find_exposure
+from isthmus.trace.words import address_text, exposed, first_few, offered_to, pool_words, rule_words
 
 
 class Refusal(NamedTuple):
@@ -45,7 +45,7 @@ def _martian(judgement: Judgement) -> Refusal:
     if packet.link_only:
         what = "neighbour discovery, ICMP redirects and source quench never leave their link"
         return Refusal(what, None, "they need no peering")
-    if judgement.stage == "translate":
+    if judgement.stage in ("translate", "flow"):
         hint = "move the `as` or `ips` of this peering out of loopback, link-local, multicast and reserved space"
         origin = judgement.chosen.candidate.origin if judgement.chosen is not None else None
         return Refusal("a translated address may never cross the gateway", origin, hint)
@@ -81,13 +81,19 @@ def _same_vpc(judgement: Judgement) -> Refusal:
 
 def _no_route(judgement: Judgement) -> Refusal:
     key = judgement.key
+    hint = "add a subnet or a static route that covers it to that VPC object"
+    if judgement.stage == "flow":
+        result = "the path of its flow is dead, and only the other side can move it to another"
+        if judgement.flow is not None:
+            there = judgement.flow.keys[0]
+            result = f"{there.vpc} has no route to {address_text(key.family, there.src)}, or only to the gateway itself"
+        return Refusal(result, _origin_of(judgement.there), hint)
     lacking = [
         f"{path.candidate.there.vpc} has no route to {address_text(key.family, key.dst + path.candidate.delta)}"
         for path in judgement.paths
         if path.candidate.there is not None
     ]
     origin = judgement.paths[0].candidate.origin if judgement.paths else None
-    hint = "add a subnet or a static route that covers it to that VPC object"
     return Refusal("; ".join(lacking), origin, hint)
 
 
@@ -139,27 +145,68 @@ def _no_inbound(judgement: Judgement) -> Refusal:
 
 
 def _fragment_no_state(judgement: Judgement) -> Refusal:
-    origin = judgement.rule.origin if judgement.rule is not None else None
     hint = "a rule without ports lets fragments pass, or let the hosts find the path MTU"
-    return Refusal("a later fragment has no ports, and this rule asks for them", origin, hint)
+    if judgement.rule is not None and judgement.rule.needs_ports:
+        return Refusal("a later fragment has no ports, and this rule asks for them", judgement.rule.origin, hint)
+    result = "a later fragment, and no flow of its first one is known"
+    return Refusal(
+        result, _origin_of(judgement.here), "send the first fragment first, or let the hosts find the path MTU"
+    )
+
+
+def _no_flow(judgement: Judgement) -> Refusal:
+    rule, here = judgement.rule, judgement.here
+    hint = (
+        "trace the packet that starts the conversation: a TCP SYN, UDP or an echo request, from the side that starts it"
+    )
+    if judgement.stage == "flow":
+        return Refusal("a SYN of the side that only answers, in a connection that has begun", _origin_of(here), hint)
+    if judgement.packet.error:
+        result = "the packet inside needs a flow, and none has it"
+        return Refusal(result, rule.origin if rule is not None else None, hint)
+    if here is not None and here.nat == Nat.STATEFUL:
+        return Refusal(
+            f"{here.key.vpc} is behind stateful NAT: this needs a flow, and can't start one", here.origin, hint
+        )
+    origin = rule.origin if rule is not None else None
+    hint += "; or say `stateless: true` in the rule"
+    return Refusal("the rule that allows it is stateful: this needs a flow, and can't start one", origin, hint)
+
+
+def _nat_exhausted(judgement: Judgement) -> Refusal:
+    here = judgement.here
+    if here is None or here.pool is None:
+        return _anything_else(judgement)
+    result = f"no address and port is free: the pool is {pool_words(here.pool, judgement.packet.family)}"
+    hint = "add addresses to `as`, widen `nat.ports`, or say `mapping: per-destination`"
+    return Refusal(result, here.origin, hint)
+
+
+def _nat_protocol(judgement: Judgement) -> Refusal:
+    here, packet = judgement.here, judgement.packet
+    if here is None or here.pool is None:
+        return _anything_else(judgement)
+    pool = pool_words(here.pool, packet.family, ports=False)
+    result = f"protocol {packet.proto} has no ports, so each host needs an address of its own: {pool} is all taken"
+    return Refusal(result, here.origin, "add addresses to `as`, one for each host that speaks it at a time")
+
+
+def _flow_table_full(judgement: Judgement) -> Refusal:
+    hint = "raise `tables.flows` of the Gateway, or shorten `nat.timeouts`; conversations that live go on"
+    return Refusal("the flow table is full", _origin_of(judgement.here), hint)
+
+
+def _flow_conflict(judgement: Judgement) -> Refusal:
+    peer = judgement.receiver
+    hint = f"two hosts are shown to {peer} as one (see return-ambiguous in isthmus check): give them different `as`"
+    result = f"answers from {peer} would be taken for those of another conversation that lives"
+    return Refusal(result, _origin_of(judgement.here), hint)
 
 
 def _not_carried(judgement: Judgement) -> Refusal:
-    here = judgement.here
-    if judgement.stage in ("classify", "mtu"):
-        hint = "this version carries untagged attachments: give the VPC a port of its own"
-        origin = judgement.hop.origin if judgement.hop is not None else judgement.vpc.origin
-        return Refusal("the way is an attachment with a tag (VLAN, QinQ, VXLAN or MPLS)", origin, hint)
-    if judgement.rule is not None and not judgement.rule.stateless:
-        result = f"the rule that matches opens a flow: {rule_words(judgement.rule)}"
-        hint = "this version keeps no flows: say `stateless: true`, and let replies in by a rule on the other side"
-        return Refusal(result, judgement.rule.origin, hint)
-    if here is not None and here.opens and here.nat != Nat.STATEFUL:
-        result = f"the other side has an ingress and {here.key.vpc} has none, so this packet opens a flow"
-        hint = f"this version keeps no flows: give {here.key.vpc} an ingress with `stateless: true` rules"
-        return Refusal(result, here.origin, hint)
-    hint = "this version has no stateful NAT yet: `natType: static` with as many `as` addresses as `ips` is carried"
-    return Refusal("the sender's side is stateful NAT, which opens a flow", _origin_of(here), hint)
+    hint = "this version carries untagged attachments: give the VPC a port of its own"
+    origin = judgement.hop.origin if judgement.hop is not None else judgement.vpc.origin
+    return Refusal("the way is an attachment with a tag (VLAN, QinQ, VXLAN or MPLS)", origin, hint)
 
 
 def _ttl(judgement: Judgement) -> Refusal:
@@ -205,7 +252,12 @@ _REASONS: dict[Verdict, Callable[[Judgement], Refusal]] = {
     Verdict.NO_INBOUND: _no_inbound,
     Verdict.SOURCE_NOT_EXPOSED: _source_not_exposed,
     Verdict.NOT_ALLOWED: _not_allowed,
+    Verdict.NO_FLOW: _no_flow,
+    Verdict.FLOW_CONFLICT: _flow_conflict,
+    Verdict.FLOW_TABLE_FULL: _flow_table_full,
     Verdict.FRAGMENT_NO_STATE: _fragment_no_state,
+    Verdict.NAT_EXHAUSTED: _nat_exhausted,
+    Verdict.NAT_PROTOCOL: _nat_protocol,
     Verdict.NOT_CARRIED: _not_carried,
     Verdict.TTL: _ttl,
     Verdict.TOO_BIG: _too_big,

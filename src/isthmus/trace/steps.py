@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from isthmus.tables.entries import Origin
-from isthmus.trace.judge import STAGES
+from isthmus.tables.entries import Nat, Origin, Side
+from isthmus.trace.flows.mappings import has_ports
+from isthmus.trace.flows.records import Flow
+from isthmus.trace.judge import NOT_ASKED, STAGES
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.words import address_text, rule_words
+from isthmus.trace.packet import ICMP_PROTO, TCP
+from isthmus.trace.question import CHOSEN
+from isthmus.trace.words import address_text, conversation, end_text, pool_words, rule_words
 
 
 class Step(NamedTuple):
@@ -27,6 +31,8 @@ def steps(judgement: Judgement) -> list[Step]:
     for stage, _ in STAGES:
         if stage == judgement.stage and judgement.verdict.value:
             break
+        if judgement.standing == "followed" and stage in NOT_ASKED:
+            continue
         found += [Step(stage, result, str(origin or "")) for result, origin in _TELLERS[stage](judgement)]
     return found
 
@@ -36,6 +42,17 @@ _Found = Iterator[tuple[str, Origin | None]]
 
 def _gateway(judgement: Judgement) -> _Found:
     yield "neither from nor to the gateway itself", None
+
+
+def _flow(judgement: Judgement) -> _Found:
+    held, here = judgement.flow, judgement.there if judgement.direction == 1 else judgement.here
+    if judgement.standing != "followed" or held is None:
+        yield "no flow has it", None
+        return
+    origin = here.origin if here is not None else None
+    key, what = held.keys[0], "an answer in" if judgement.direction == 1 else "of"
+    yield f"{what} the flow that {key.vpc} has opened, {conversation(key)}: it follows", origin
+    yield _changes(judgement) or "nothing to translate", None
 
 
 def _martian(judgement: Judgement) -> _Found:
@@ -74,23 +91,62 @@ def _source(judgement: Judgement) -> _Found:
 
 
 def _rules(judgement: Judgement) -> _Found:
+    here = judgement.here
     if judgement.rule is not None:
         yield f"allowed: {rule_words(judgement.rule)}", judgement.rule.origin
-    elif judgement.here is not None:
-        yield "no ingress on this side: everything exposed passes", judgement.here.origin
+    elif here is not None:
+        yield "no ingress on this side: everything exposed passes", here.origin
+    if here is not None and judgement.opens:
+        yield f"a flow is opened: {_why_opened(judgement, here)}", here.origin
+
+
+def _why_opened(judgement: Judgement, here: Side) -> str:
+    if here.nat == Nat.STATEFUL:
+        return f"{here.key.vpc} is behind stateful NAT"
+    if judgement.rule is not None:
+        return "the rule is stateful"
+    return f"the ingress of {judgement.receiver} need not let answers in"
 
 
 def _translate(judgement: Judgement) -> _Found:
-    before, after = judgement.packet, judgement.translated
-    if after is None:
+    held, here = judgement.flow, judgement.here
+    if judgement.translated is None:
         return
-    ends = (("source", before.src, after.src), ("destination", before.dst, after.dst))
-    changes = [
-        f"{name} {address_text(before.family, old)} becomes {address_text(before.family, new)}"
-        for name, old, new in ends
-        if old != new
-    ]
-    yield ", ".join(changes) or "nothing to translate", None
+    yield _changes(judgement) or "nothing to translate", None
+    if held is None or here is None:
+        return
+    if held.mapping is not None and here.pool is not None:
+        ports = has_ports(held.mapping.public)
+        kept = "for this destination" if here.pool.per_destination else "the same toward every destination"
+        own = ", its own port if that is free" if ports else ", for this host alone"
+        yield f"the pool is {pool_words(here.pool, judgement.packet.family, ports)}: {kept}{own}", here.origin
+    yield f"opened: answers follow it; forgotten after {_silence(held)} s of silence", here.origin
+
+
+def _silence(held: Flow) -> str:
+    proto, timeouts = held.keys[0].proto, held.timeouts
+    if proto == TCP:
+        return f"{timeouts.tcp_transitory} (established: {timeouts.tcp_established})"
+    return str(timeouts.icmp if proto == ICMP_PROTO[held.keys[0].family] else timeouts.udp)
+
+
+def _changes(judgement: Judgement) -> str:
+    """What becomes of both ends. Of a mapping only the private one is told: the gateway will choose the other."""
+    before, after, held = judgement.packet, judgement.translated, judgement.flow
+    if after is None:
+        return ""
+    mapped = held is not None and held.mapping is not None
+    family, proto = before.family, before.proto
+    changes = []
+    if mapped and judgement.direction == 0:
+        changes.append(f"source {end_text(family, proto, before.src, before.sport)} becomes one {CHOSEN}")
+    elif before.src != after.src:
+        changes.append(f"source {address_text(family, before.src)} becomes {address_text(family, after.src)}")
+    if mapped and judgement.direction == 1:
+        changes.append(f"destination becomes {end_text(family, proto, after.dst, after.dport)}")
+    elif before.dst != after.dst:
+        changes.append(f"destination {address_text(family, before.dst)} becomes {address_text(family, after.dst)}")
+    return ", ".join(changes)
 
 
 def _ttl(judgement: Judgement) -> _Found:
@@ -117,6 +173,7 @@ def _next_hop(judgement: Judgement) -> _Found:
 
 _TELLERS: dict[str, Callable[[Judgement], _Found]] = {
     "gateway": _gateway,
+    "flow": _flow,
     "martian": _martian,
     "ICMP errors": _icmp_errors,
     "path": _path,

@@ -9,9 +9,11 @@ from isthmus.tables.verdicts import Verdict
 from isthmus.trace.answers import answer
 from isthmus.trace.classify import claims, classify, unclaimed
 from isthmus.trace.environment import Environment
+from isthmus.trace.flows import Flows
 from isthmus.trace.fragments import fragments
 from isthmus.trace.judge import judge
 from isthmus.trace.judgement import Judgement
+from isthmus.trace.mss import least_mss
 from isthmus.trace.rewrite import rewrite
 from isthmus.trace.wire import ETHERNET, TAGGED, Frame, Parsed, parse_frame
 
@@ -32,11 +34,12 @@ class Outcome(NamedTuple):
 
 
 class Twin:
-    """The packet path over one set of tables and one node. Holds no state between packets."""
+    """The packet path over one set of tables and one node. ``flows``: what it remembers; None: nothing yet."""
 
-    def __init__(self, tables: Tables, environment: Environment) -> None:
+    def __init__(self, tables: Tables, environment: Environment, flows: Flows | None = None) -> None:
         self.tables = tables
         self.environment = environment
+        self.flows = Flows() if flows is None else flows
         self._claims = claims(tables)
 
     def process(self, frame: bytes, interface: str, tag: Tag = Tag()) -> Outcome:  # noqa: B008 - a constant tuple
@@ -54,22 +57,24 @@ class Twin:
             return Outcome(verdict, to_namespace=attachment.key)
         if verdict is not None or parsed.ip is None:
             return Outcome(Verdict.NOT_IP if verdict is None else verdict)
-        judgement = judge(self.tables, attachment.key.vpc, parsed.ip.packet, self.environment)
+        judgement = judge(self.tables, attachment.key.vpc, parsed.ip.packet, self.environment, self.flows)
         if judgement.verdict == Verdict.LOCAL:
             return Outcome(Verdict.LOCAL, to_namespace=attachment.key)
         out: tuple[tuple[str, bytes], ...] = ()
         if judgement.verdict == Verdict.FORWARDED:
-            out = self._encapsulate(frame, parsed.ip, judgement)
+            out = self._encapsulate(frame, parsed.ip, attachment, judgement)
         said = self._answer(frame, parsed, attachment, judgement)
         return Outcome(judgement.verdict, out=out, answer=said, peering=judgement.peering)
 
-    def _encapsulate(self, data: bytes, ip: Parsed, judgement: Judgement) -> tuple[tuple[str, bytes], ...]:
+    def _encapsulate(
+        self, data: bytes, ip: Parsed, attachment: Attachment, judgement: Judgement
+    ) -> tuple[tuple[str, bytes], ...]:
         """The frames as they leave. A packet that has to be cut and can't be is ``too-big`` after all."""
         if judgement.translated is None or judgement.hop is None or judgement.neighbor is None:
             judgement.verdict = Verdict.INTERNAL
             return ()
         interface = judgement.hop.attachment.interface
-        out = rewrite(data, ip, judgement.translated)
+        out = rewrite(data, ip, judgement.translated, least_mss(attachment, judgement.attachment))
         out[:12] = judgement.neighbor + self.environment.ports[interface].mac
         if not judgement.fragmented or judgement.mtu is None:
             return ((interface, bytes(out)),)

@@ -6,11 +6,12 @@ Verdicts: ``malformed``, ``ipv6-ext``.
 
 from __future__ import annotations
 
+from struct import unpack
 from typing import NamedTuple
 
 from isthmus.tables.address import Family
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.packet import ICMP_PROTO, TCP, UDP, Packet
+from isthmus.trace.packet import EXTENSIONS_V6, TCP, UDP, Packet
 
 ETHERNET = 14
 ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0806, 0x0800, 0x86DD
@@ -25,7 +26,6 @@ END_OF_OPTIONS, NO_OPERATION = 0, 1
 SOURCE_ROUTES = frozenset({131, 137})
 """IPv4 options: loose and strict source route (RFC 791 3.1)."""
 ROUTING_HEADER, FRAGMENT_HEADER, AUTHENTICATION_HEADER = 43, 44, 51
-EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140, FRAGMENT_HEADER, AUTHENTICATION_HEADER})
 MOST_EXTENSIONS = 6
 
 
@@ -57,18 +57,28 @@ class Frame(NamedTuple):
     ip: Parsed | None = None
 
 
+class _Transport(NamedTuple):
+    """Of which protocol the rest of a packet is, where it starts, and what part of it is here.
+
+    ``offset``: of a fragment, in units of 8 bytes; ``identification``: which packet it is a fragment of.
+    """
+
+    proto: int
+    at: int
+    fragment: bool = False
+    offset: int = 0
+    identification: int = 0
+
+
 class _Network(NamedTuple):
-    """What the IP header (and IPv6 extension headers) say. ``length`` as claimed; ``end`` as far as bytes are there."""
+    """What the IP header says. ``length`` as claimed; ``end`` as far as bytes are there."""
 
     src: int
     dst: int
-    proto: int
     ttl: int
     length: int
-    fragment: bool
-    later: bool
     dont_fragment: bool
-    transport: int
+    transport: _Transport
     end: int
 
 
@@ -98,34 +108,43 @@ def parse_packet(data: bytes, family: Family, start: int, limit: int, *, quoted:
     network = (_ipv4 if family == 4 else _ipv6)(data, start, limit, quoted)
     if isinstance(network, Verdict):
         return network
-    proto, at = network.proto, network.transport
-    sport = dport = flags = 0
-    if not network.later:
-        room = network.end - at
-        if proto in (TCP, UDP):
-            if room < (20 if proto == TCP and not quoted else 8):
-                return Verdict.MALFORMED
-            sport, dport = int.from_bytes(data[at : at + 2], "big"), int.from_bytes(data[at + 2 : at + 4], "big")
-            flags = data[at + 13] if proto == TCP and room > 13 else 0
-        elif proto == ICMP_PROTO[family]:
-            if room < 8:
-                return Verdict.MALFORMED
-            sport, dport = data[at], data[at + 1]
+    transport = network.transport
+    if transport.proto == TCP and transport.offset == 1 and not quoted:
+        return Verdict.MALFORMED  # it would overwrite flags that were judged (RFC 3128)
     packet = Packet(
         family=family,
         src=network.src,
         dst=network.dst,
-        proto=proto,
-        sport=sport,
-        dport=dport,
+        proto=transport.proto,
         ttl=network.ttl,
         length=network.length,
-        fragment=network.fragment,
-        later_fragment=network.later,
+        fragment=transport.fragment,
+        later_fragment=transport.offset > 0,
         dont_fragment=network.dont_fragment,
-        tcp_flags=flags,
+        identification=transport.identification if transport.fragment else 0,
     )
-    return Parsed(packet, Layout(start, at, network.end))
+    if not packet.later_fragment:
+        whole = _with_transport(packet, data[transport.at : network.end], quoted)
+        if whole is None:
+            return Verdict.MALFORMED
+        packet = whole
+    return Parsed(packet, Layout(start, transport.at, network.end))
+
+
+def _with_transport(packet: Packet, head: bytes, quoted: bool) -> Packet | None:
+    """The packet with what its transport header says; None where that is cut short."""
+    if packet.proto in (TCP, UDP):
+        if len(head) < (20 if packet.proto == TCP and not quoted else 8):
+            return None
+        flags = head[13] if packet.proto == TCP and len(head) > 13 else 0
+        sport, dport = unpack(">HH", head[:4])
+        return packet._replace(sport=sport, dport=dport, tcp_flags=flags)
+    if packet.icmp:
+        if len(head) < 8:
+            return None
+        packet = packet._replace(sport=head[0], dport=head[1])
+        return packet._replace(echo_id=int.from_bytes(head[4:6], "big")) if packet.echo else packet
+    return packet
 
 
 def _ipv4(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdict:
@@ -143,13 +162,16 @@ def _ipv4(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdi
     return _Network(
         src=int.from_bytes(data[start + 12 : start + 16], "big") << 96,
         dst=int.from_bytes(data[start + 16 : start + 20], "big") << 96,
-        proto=data[start + 9],
         ttl=data[start + 8],
         length=length,
-        fragment=bool(flags & (MORE_FRAGMENTS | OFFSET_MASK)),
-        later=bool(flags & OFFSET_MASK),
         dont_fragment=bool(flags & DONT_FRAGMENT),
-        transport=start + header,
+        transport=_Transport(
+            proto=data[start + 9],
+            at=start + header,
+            fragment=bool(flags & (MORE_FRAGMENTS | OFFSET_MASK)),
+            offset=flags & OFFSET_MASK,
+            identification=int.from_bytes(data[start + 4 : start + 6], "big"),
+        ),
         end=min(start + length, limit),
     )
 
@@ -176,29 +198,25 @@ def _ipv6(data: bytes, start: int, limit: int, quoted: bool) -> _Network | Verdi
     if start + length > limit and not quoted:
         return Verdict.MALFORMED
     end = min(start + length, limit)
-    chain = _extensions(data, data[start + 6], start + 40, end)
-    if isinstance(chain, Verdict):
-        return chain
-    proto, transport, fragment, later = chain
+    transport = _extensions(data, data[start + 6], start + 40, end)
+    if isinstance(transport, Verdict):
+        return transport
     return _Network(
         src=int.from_bytes(data[start + 8 : start + 24], "big"),
         dst=int.from_bytes(data[start + 24 : start + 40], "big"),
-        proto=proto,
         ttl=data[start + 7],
         length=length,
-        fragment=fragment,
-        later=later,
         dont_fragment=True,
         transport=transport,
         end=end,
     )
 
 
-def _extensions(data: bytes, header: int, at: int, end: int) -> tuple[int, int, bool, bool] | Verdict:
-    """Steps over extension headers: the protocol behind them, where it starts, is it a fragment, is it a later one."""
-    fragment = False
+def _extensions(data: bytes, header: int, at: int, end: int) -> _Transport | Verdict:
+    """Steps over extension headers. Of several fragment headers that make it one the last identifies the packet."""
+    fragment, identification = False, 0
     count = 0
-    while header in EXTENSIONS:
+    while header in EXTENSIONS_V6:
         count += 1
         if count > MOST_EXTENSIONS:
             return Verdict.IPV6_EXT
@@ -207,13 +225,14 @@ def _extensions(data: bytes, header: int, at: int, end: int) -> tuple[int, int, 
         following, size = data[at], (data[at + 1] + 1) * 8
         if header == FRAGMENT_HEADER:
             size = 8
-            offset_and_more = int.from_bytes(data[at + 2 : at + 4], "big")
-            fragment = fragment or bool(offset_and_more & 0xFFF9)
+            offset_and_more, number = unpack(">HI", data[at + 2 : at + 8])
+            if offset_and_more & 0xFFF9:
+                fragment, identification = True, number
             if offset_and_more & 0xFFF8:
-                return following, at + size, True, True
+                return _Transport(following, at + size, True, offset_and_more >> 3, number)
         elif header == AUTHENTICATION_HEADER:
             size = (data[at + 1] + 2) * 4
         if at + size > end or (header == ROUTING_HEADER and data[at + 3]):
             return Verdict.MALFORMED  # segments left: its sender routes it, past what is exposed (RFC 5095)
         header, at = following, at + size
-    return header, at, fragment, False
+    return _Transport(header, at, fragment, 0, identification)

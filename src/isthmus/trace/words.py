@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from isthmus.tables.address import MASK128, Family, format_address, range_prefixes
-from isthmus.tables.entries import Exposure, Nat, PathKind, Range, RuleEntry, Side, SideKey, Vpc
+from isthmus.tables.entries import Nat, PathKind, Pool, Range, RuleEntry, Side, Vpc
+from isthmus.trace.flows.records import Key
+from isthmus.trace.packet import ICMP_PROTO, TCP, UDP
 
 PROTOCOLS = {None: "any protocol", 1: "icmp", 6: "tcp", 17: "udp"}
 ANY_PORT = (0, 65535)
@@ -76,14 +78,32 @@ def offered_to(vpc: Vpc, family: Family) -> str:
     return first_few([f"{cidrs(_joined(ranges))} ({peer})" for peer, ranges in by_peer.items()], "; ") or "nothing"
 
 
-def pool(exposures: Sequence[Exposure], stateful: SideKey, family: Family) -> list[str]:
-    """The public addresses of a stateful side, as CIDRs, from what its peer is offered."""
-    ranges = [
-        (family, exposure.first, exposure.last)
-        for exposure in exposures
-        if any(c.there == stateful and c.kind == PathKind.STATEFUL for c in exposure.candidates)
+def pool_cidrs(pool: Pool, family: Family) -> list[str]:
+    """The public addresses of a pool, as CIDRs."""
+    return [
+        str(prefix) for first, last in pool.addresses.get(family, ()) for prefix in range_prefixes(family, first, last)
     ]
-    return [str(prefix) for kin, first, last in _joined(ranges) for prefix in range_prefixes(kin, first, last)]
+
+
+def pool_words(pool: Pool, family: Family, ports: bool = True) -> str:
+    """``203.0.113.0/30, ports 1024-65535``."""
+    addresses = first_few(pool_cidrs(pool, family)) or "no address"
+    return f"{addresses}, ports {first_few([span(ends) for ends in pool.ports])}" if ports else addresses
+
+
+def conversation(key: Key) -> str:
+    """What the packets of one direction of a flow have in common: ``tcp 10.1.1.5:40000 -> 10.3.1.7:80``."""
+    name = "icmp" if key.proto == ICMP_PROTO[key.family] else PROTOCOLS.get(key.proto, f"protocol {key.proto}")
+    src, dst = (end_text(key.family, key.proto, *end) for end in ((key.src, key.sport), (key.dst, key.dport)))
+    return f"{name} {src} -> {dst}"
+
+
+def end_text(family: Family, proto: int, address: int, port: int) -> str:
+    """An address, with its port in TCP and UDP."""
+    text = address_text(family, address)
+    if proto not in (TCP, UDP):
+        return text
+    return f"[{text}]:{port}" if family == 6 else f"{text}:{port}"
 
 
 def _joined(ranges: Sequence[tuple[Family, int, int]]) -> list[tuple[Family, int, int]]:

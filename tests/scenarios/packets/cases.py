@@ -7,23 +7,14 @@ from typing import NamedTuple
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
-from isthmus.tables.entries import Nat, PortPolicy, RuleEntry
+from isthmus.tables.entries import AttachmentKey, Nat, NextHop, Origin, Pool, PortPolicy, RuleEntry, Tag, TagKind
 from isthmus.tables.verdicts import Verdict
 from tests.scenarios.packets.builder import Offer, Peering, route, rule, side
 from tests.scenarios.packets.frames import frame, ip
 from tests.scenarios.packets.network import BLUE_SIDE, HOST_MAC, PORTS, RED_MAC, RED_SIDE, ROUTES, Network
 
-LATER = frozenset(
-    {
-        Verdict.AUDIT,
-        Verdict.NO_FLOW,
-        Verdict.FLOW_CONFLICT,
-        Verdict.FLOW_TABLE_FULL,
-        Verdict.NAT_EXHAUSTED,
-        Verdict.NAT_PROTOCOL,
-    }
-)
-"""Verdicts that come with flows, stateful NAT and audit."""
+LATER = frozenset({Verdict.AUDIT, Verdict.FLOW_CONFLICT, Verdict.FLOW_TABLE_FULL})
+"""Verdicts that come with audit, and those that no packet meets on its own."""
 
 
 class Case(NamedTuple):
@@ -40,6 +31,11 @@ SEVEN_HEADERS = (b"\x3c" + bytes(7)) * 7  # destination options, 8 bytes each
 STATEFUL = Peering(
     side("p", "red", Offer("10.1.1.0/24")), side("p", "green", Offer("203.0.113.0/30"), nat=Nat.STATEFUL)
 )
+NO_POOL = Peering(
+    side("p", "red", Offer("10.1.1.0/24"), nat=Nat.STATEFUL)._replace(pool=Pool({})),
+    side("p", "green", Offer("10.3.1.0/24")),
+)
+TAGGED = NextHop(AttachmentKey("blue", "blue0", Tag(TagKind.VLAN, 7)), None, Origin("VPC/blue"))
 PLAIN = Peering(side("p", "red", Offer("10.1.1.0/24")), side("p", "green", Offer("10.3.1.0/24")))
 
 
@@ -79,6 +75,9 @@ CASES = [
     Case(Verdict.SOURCE_NOT_EXPOSED, frame(ip("10.1.1.42", "192.168.2.7") / UDP())),
     Case(Verdict.NOT_ALLOWED, GOOD, _ruled(rule(17))),
     Case(Verdict.NO_INBOUND, frame(ip("10.1.1.5", "203.0.113.1") / UDP()), Network([STATEFUL])),
+    Case(Verdict.NO_FLOW, frame(ip("10.1.1.5", "192.168.2.7") / TCP(flags="A")), _ruled(rule(stateless=False))),
+    Case(Verdict.NAT_EXHAUSTED, frame(ip("10.1.1.5", "10.3.1.9") / UDP()), Network([NO_POOL])),
+    Case(Verdict.NAT_PROTOCOL, frame(ip("10.1.1.5", "10.3.1.9", proto=47)), Network([NO_POOL])),
     Case(
         Verdict.FRAGMENT_NO_STATE,
         frame(IP(src="10.1.1.5", dst="192.168.2.7", proto=6, frag=9) / bytes(8)),
@@ -89,6 +88,6 @@ CASES = [
     Case(Verdict.TOO_BIG, _big()),
     Case(Verdict.NEXT_HOP_UNRESOLVED, GOOD, Network(neighbors={})),
     Case(Verdict.PORT_DOWN, GOOD, Network(ports={**PORTS, "blue0": PORTS["blue0"]._replace(up=False)})),
-    Case(Verdict.NOT_CARRIED, GOOD, _ruled(rule(stateless=False))),
+    Case(Verdict.NOT_CARRIED, GOOD, Network().with_route("blue", route("10.1.1.0/24", TAGGED))),
     Case(Verdict.INTERNAL, GOOD, Network(broken=True)),
 ]

@@ -70,6 +70,17 @@ class BpfProgram:
             options.duration,
         )
 
+    def run_syscall(self, ctx: bytes) -> bytes:
+        """Run a program of section "syscall" on its context struct; the context as the program left it.
+
+        Raises ``BpfError`` where the program does not return 0."""
+        context = ctypes.create_string_buffer(ctx, len(ctx))
+        options = abi.TestRunOptions(sz=sizeof(abi.TestRunOptions), ctx_size_in=len(ctx))
+        options.ctx_in = ctypes.cast(context, ctypes.c_char_p)  # the kernel writes back to where it read
+        if abi.library().bpf_prog_test_run_opts(self.fd, byref(options)) < 0 or options.retval:
+            raise abi.failure(f"run program {self.name} (it returned {options.retval})")
+        return context.raw
+
     def run_live(self, data: bytes, ctx: bytes | None = None, repeat: int = 1, batch_size: int = 64) -> int:
         """Run an XDP program on ``repeat`` real frames, whose verdicts the kernel carries out; mean nanoseconds a
         frame.

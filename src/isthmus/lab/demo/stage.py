@@ -1,20 +1,20 @@
-"""What a demonstration needs: commands as a user types them, a web server that says whom it sees, and a verdict."""
+"""What a demonstration needs: commands as a user types them, what the other end saw of them, and a verdict."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
 from isthmus.datapath.netns import inside
 from isthmus.lab import control
+from isthmus.lab.demo.servers import Servers
 from isthmus.lab.plan import LabVpc
 from isthmus.lab.probe.cases import Proto
 from isthmus.lab.probe.wire import Watch
@@ -22,6 +22,11 @@ from isthmus.lab.state import State
 from isthmus.tables.address import format_address
 
 _PROGRAM: Final = Path(sys.executable).with_name("isthmus")
+_PYTHON: Final = os.path.relpath(sys.executable)
+
+CLIENTS: Final = "isthmus.lab.demo.clients"
+"""The program that our clients are."""
+
 _COMMAND_WITHIN_S: Final = 60
 _DARK: Final = 0.3  # seconds after a command in which a packet that must not come might still
 
@@ -88,8 +93,34 @@ class Stage:
                 control.down(name, lambda _: None)  # not by the program: also when nobody reads what we print
                 print(f"  (lab {name} is gone)", flush=True)
 
-    def fetch(self, lab: str, vpc: str, server: Server, address: str, port: int, seen_as: str | None) -> None:
-        """Fetch a page; the server must have seen the request come from ``seen_as``; None: it must not come at all."""
+    @contextmanager
+    def client(self, lab: str, vpc: str, *arguments: str) -> Iterator[None]:
+        """Run one of our clients in the background for a while; it must have worked when that is over."""
+        command = ["lab", "exec", "--name", lab, vpc, "--", _PYTHON, "-m", CLIENTS, *arguments]
+        print(f"  {self._bold}$ isthmus {' '.join(command)} &{self._plain}", flush=True)
+        started = subprocess.Popen(
+            [str(_PROGRAM), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield
+            said, _ = started.communicate(timeout=_COMMAND_WITHIN_S)
+            self.say(f"(of {arguments[0]}, which has been running in the background)")
+            self.expect(started.returncode == 0, said.strip())
+        finally:
+            started.kill()
+            started.wait()
+
+    def run_client(self, lab: str, vpc: str, *arguments: str) -> tuple[int, str]:
+        """Run one of our clients on the hosts of a VPC: its exit status and what it says."""
+        return self.on(lab, vpc, _PYTHON, "-m", CLIENTS, *arguments)
+
+    def fetch(self, lab: str, vpc: str, server: Servers, address: str, port: int, seen_as: str | None) -> None:
+        """Fetch a page; the server must have seen the request come from ``seen_as`` (an address, or a CIDR of which it
+        is one); None: it must not come at all."""
         before = len(server.seen)
         with watching(lab, server.vpc) as watch:
             status, page = self.on(lab, vpc, "curl", "-sS", "-m", "1", f"http://{address}:{port}/")
@@ -99,11 +130,11 @@ class Stage:
             met = status != 0 and not requests and not packets
             self.expect(met, f"{page or 'nothing'} comes back, and {server.vpc} saw {' '.join(packets) or 'nothing'}")
             return
-        saw = f"{server.vpc} saw {' '.join(requests) or 'nothing'}; curl got: {page or 'nothing'}"
-        self.expect(status == 0 and [r.split()[0] for r in requests] == [seen_as], saw)
+        saw = f"{server.vpc} saw {' '.join(map(str, requests)) or 'nothing'}; curl got: {page or 'nothing'}"
+        self.expect(status == 0 and len(requests) == 1 and within(requests[0].source, seen_as), saw)
 
     def ping(self, lab: str, vpc: str, address: str, witness: str, seen_as: str | None) -> None:
-        """Ping once; ``witness`` must see the request come from ``seen_as``; None: it must not come at all."""
+        """Ping once; ``witness`` must see the request come from ``seen_as`` (address or CIDR); None: not at all."""
         with watching(lab, witness) as watch:
             status, answer = self.on(lab, vpc, "ping", "-n", "-c", "1", "-W", "1", address)
             if seen_as is None:
@@ -113,53 +144,14 @@ class Stage:
         if seen_as is None:
             self.expect(status != 0 and not seen, f"{reply}, and {witness} saw {' '.join(seen) or 'nothing'}")
         else:
-            met = status == 0 and bool(seen) and all(s.split()[0] == seen_as for s in seen)
+            met = status == 0 and bool(seen) and all(within(s.split()[0], seen_as) for s in seen)
             self.expect(met, f"{witness} saw {' '.join(seen) or 'nothing'}; ping got: {reply}")
-
-
-class Server:
-    """A web server on the hosts of a VPC (plain HTTP), whose page says whom it sees. ``seen``: ``source > target``."""
-
-    def __init__(self, lab: str, vpc: str, ports: Sequence[int]) -> None:
-        """Listen at once, on all addresses of that VPC's hosts."""
-        self.vpc = vpc
-        self.seen: list[str] = []
-        handler = type("Handler", (_Page,), {"seen": self.seen, "vpc": vpc})
-        with inside(_vpc(lab, vpc).host_namespace):
-            self._servers = [ThreadingHTTPServer(("0.0.0.0", port), handler) for port in ports]
-        for server in self._servers:
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop."""
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-
-
-class _Page(BaseHTTPRequestHandler):
-    seen: list[str]
-    vpc: str
-
-    def do_GET(self) -> None:
-        """Answer with what the connection looks like from here."""
-        here = self.connection.getsockname()[0]
-        there = self.client_address[0]
-        self.seen.append(f"{there} > {here}")
-        page = f"I am {here} in {self.vpc}, and you are {there}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name is the base class's
-        """Be silent."""
 
 
 @contextmanager
 def watching(lab: str, vpc: str) -> Iterator[Watch]:
     """See what arrives at the hosts of a VPC."""
-    found = _vpc(lab, vpc)
+    found = vpc_of(lab, vpc)
     with ExitStack() as stack:
         with inside(found.host_namespace):
             watch = stack.enter_context(closing(Watch(found)))
@@ -172,11 +164,17 @@ def _arrived(watch: Watch, proto: Proto) -> list[str]:
         f"{format_address(sighting.family, sighting.source)} > {format_address(sighting.family, sighting.target)}"
         for one in watch.sockets
         for sighting in watch.sightings(one)
-        if sighting.proto == proto
+        if sighting.proto == proto and not (proto == "tcp" and sighting.said)
     ]
 
 
-def _vpc(lab: str, name: str) -> LabVpc:
+def within(address: str, seen_as: str) -> bool:
+    """True if it is the address, or one of the CIDR."""
+    return ipaddress.ip_address(address) in ipaddress.ip_network(seen_as)
+
+
+def vpc_of(lab: str, name: str) -> LabVpc:
+    """A VPC of a lab that is up."""
     found = State(lab).objects().plan.vpc(name)
     if found is None:
         raise LookupError(f"lab {lab} has no VPC {name}")

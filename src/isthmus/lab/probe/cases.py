@@ -21,7 +21,9 @@ _ALWAYS: Final[dict[Proto, tuple[int, ...]]] = {"tcp": (443, 80), "udp": (53,)}
 _ODD: Final = (4321, 8642, 12321, 23432)  # the first that no rule names is tried too
 _MOST_PORTS: Final = 32  # of one end, for a protocol and a pair of sides
 _MOST_STRANGERS: Final = 8
-_OWN_PORTS: Final = range(20_000, 28_000)  # handed out one by one, so that every packet can be told from all others
+
+OWN_PORTS: Final = range(20_000, 28_000)
+"""Handed out one by one, so that every packet can be told from all others."""
 
 
 class Case(NamedTuple):
@@ -84,8 +86,8 @@ def _pairs(one: LabVpc, targets: Iterable[tuple[Family, int]]) -> Iterator[tuple
 
 def _dialled(tables: Tables, vpc: LabVpc, side: Side) -> list[tuple[Family, int]]:
     """The hosts of a VPC as its peer dials them; those that the peer has no address for are left out."""
-    if side.nat is Nat.STATEFUL:  # nobody can be dialled: one address of the pool shows that
-        return [(item.prefix.family, item.prefix.first) for item in side.as_[:1]]
+    if side.nat is Nat.STATEFUL:  # nobody can be dialled: one address of the pool in each family shows that
+        return list({item.prefix.family: item.prefix.first for item in reversed(side.as_)}.items())
     found = (
         (host.family, _public(tables, SideKey(side.peering, side.vpc), host, plain=side.nat is Nat.PLAIN))
         for host in vpc.hosts
@@ -166,7 +168,7 @@ def _evenly(items: Sequence[tuple[LabVpc, LabVpc]], most: int) -> Sequence[tuple
 
 def _numbered(tries: Iterable[_Try]) -> Iterator[Case]:
     """Choose the free ports, each once; where both are given and taken, the case waits for the next tick."""
-    own = iter(_OWN_PORTS)
+    own = iter(OWN_PORTS)
     ticks: dict[tuple[Proto, int, int], int] = {}
     for attempt in tries:
         sport = attempt.sport if attempt.sport is not None else next(own)

@@ -7,13 +7,12 @@ from typing import Literal, NamedTuple
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import Case
 from isthmus.lab.state import Objects
-from isthmus.tables.address import Family
-from isthmus.tables.entries import AttachmentKey
+from isthmus.tables.address import Family, parse_address
+from isthmus.tables.entries import AttachmentKey, SideKey
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment, PortInfo
-from isthmus.trace.judge import judge
+from isthmus.trace.explain import Answer, explain
 from isthmus.trace.packet import ECHO_REQUEST, ICMP_PROTO, TCP, TCP_SYN, UDP, Packet
-from isthmus.trace.reply import reply_to
 
 Outcome = Literal["answered", "delivered", "dropped"]
 """``answered``: it arrived and its reply came back. ``delivered``: it arrived, no reply came back. ``dropped``: it
@@ -23,19 +22,32 @@ _LENGTH = 84  # bytes of an IP packet of the probes, about: far below any MTU
 
 
 class Arrival(NamedTuple):
-    """A packet at the hosts of a VPC, as it came out of the gateway."""
+    """A packet at the hosts of a VPC, as it came out of the gateway. ``source`` None: one that the gateway chooses."""
 
     vpc: str
-    source: int
+    source: int | None
     target: int
 
 
 class Expected(NamedTuple):
-    """``reason``: the verdict that drops the packet (or, when delivered, its reply); empty when answered."""
+    """``reason``: the verdict that drops the packet (or, when delivered, its reply); empty when answered.
+
+    ``pool``: the addresses (first, last) that the gateway chooses a source from, where it does.
+    """
 
     outcome: Outcome
     reason: str
     arrival: Arrival | None
+    pool: tuple[tuple[int, int], ...] = ()
+
+    def fits(self, seen: Arrival) -> bool:
+        """True if this is how it has to arrive."""
+        if self.arrival is None or seen.source is None:
+            return False
+        if self.arrival.source is not None:
+            return seen == self.arrival
+        chosen = any(first <= seen.source <= last for first, last in self.pool)
+        return chosen and seen._replace(source=None) == self.arrival
 
 
 class Twin:
@@ -47,28 +59,38 @@ class Twin:
         self._hosts = {(vpc.name, host.family, host.address) for vpc in objects.plan.vpcs for host in vpc.hosts}
 
     def expect(self, case: Case) -> Expected:
-        """What has to become of a case."""
-        packet = _packet(case)
-        there = judge(self._tables, case.source_vpc, packet, self._environment)
-        if there.verdict is not Verdict.FORWARDED or there.translated is None or there.hop is None:
-            return Expected("dropped", there.verdict.label, None)
-        arrived = there.translated
-        arrival = Arrival(there.hop.attachment.vpc, arrived.src, arrived.dst)
-        if (arrival.vpc, case.family, arrival.target) not in self._hosts:
-            return Expected("delivered", "no-host", arrival)
-        reply = reply_to(arrived)
-        if reply is None:
-            return Expected("delivered", "reply: none", arrival)
-        back = judge(self._tables, arrival.vpc, reply, self._environment)
-        if back.verdict is not Verdict.FORWARDED or back.translated is None or back.hop is None:
-            return Expected("delivered", f"reply: {back.verdict.label}", arrival)
-        if (back.hop.attachment.vpc, back.translated.src, back.translated.dst) != (
-            case.source_vpc,
-            case.target,
-            case.source,
-        ):
-            return Expected("delivered", "reply: goes elsewhere", arrival)
-        return Expected("answered", "", arrival)
+        """What has to become of a case that is the first of its conversation."""
+        answer = explain(self._tables, case.source_vpc, _packet(case), self._environment)
+        if answer.verdict is not Verdict.FORWARDED or answer.delivered is None or answer.receiver is None:
+            return Expected("dropped", answer.verdict.label, None)
+        source, target = _number(answer.delivered.src), _number(answer.delivered.dst)
+        assert target is not None, "the destination is dialled, never chosen"
+        arrival = Arrival(answer.receiver, source, target)
+        pool = self._pool(answer, case) if source is None else ()
+        why = "" if (arrival.vpc, case.family, target) in self._hosts else "no-host"
+        why = why or _reply_lost(answer, case)
+        return Expected("delivered" if why else "answered", why, arrival, pool)
+
+    def _pool(self, answer: Answer, case: Case) -> tuple[tuple[int, int], ...]:
+        assert answer.peering is not None
+        pool = self._tables.sides[SideKey(answer.peering, case.source_vpc)].pool
+        assert pool is not None, "only a pool is chosen from"
+        return pool.addresses[case.family]
+
+
+def _reply_lost(answer: Answer, case: Case) -> str:
+    """Why the reply to what arrived does not come back; empty if it does."""
+    reply = answer.reply
+    if reply is None:
+        return "reply: none"
+    if reply.verdict is not Verdict.FORWARDED or reply.delivered is None:
+        return f"reply: {reply.verdict.label}"
+    back = (reply.receiver, _number(reply.delivered.src), _number(reply.delivered.dst))
+    return "" if back == (case.source_vpc, case.target, case.source) else "reply: goes elsewhere"
+
+
+def _number(address: str | None) -> int | None:
+    return None if address is None else parse_address(address)[1]
 
 
 def _packet(case: Case) -> Packet:

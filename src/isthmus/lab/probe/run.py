@@ -6,17 +6,18 @@ import resource
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Final, NamedTuple
 
 from isthmus.datapath.netns import inside
+from isthmus.lab.flows.ask import NobodyAnswers, Refused, ask
 from isthmus.lab.plan import LabPlan
-from isthmus.lab.probe.cases import Case, Proto, cases, hook_of
+from isthmus.lab.probe.cases import OWN_PORTS, Case, Proto, cases, hook_of
 from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
 from isthmus.lab.probe.sockets import Client, Ears, serve
-from isthmus.lab.probe.wire import Watch
-from isthmus.lab.state import Objects
+from isthmus.lab.probe.wire import Sighting, Watch
+from isthmus.lab.state import LabError, Objects, State
 from isthmus.tables.address import Family, format_address
 
 QUIET_S: Final = 0.3
@@ -28,7 +29,6 @@ _TOKEN_BYTES: Final = 16
 
 _AGAIN_S: Final = 0.6  # when a datagram is sent again
 
-_Key = tuple[Proto, int, int]
 _Served = tuple[str, Family, Proto, int]  # VPC, family, protocol, port
 
 
@@ -72,9 +72,41 @@ class Result(NamedTuple):
         }
 
 
+class Arrivals:
+    """Whose case it was that arrived. What it holds tells that. A SYN holds nothing: it is known by its ports.
+
+    But NAT may give one case the port of another; then what follows the SYN shows whose it was.
+    """
+
+    def __init__(self, tokens: Mapping[Case, bytes]) -> None:
+        """``tokens``: what the client of each case says."""
+        self._by_token = {token: case for case, token in tokens.items()}
+        self._by_ports = {(case.proto, case.sport, case.dport): case for case in tokens}
+        self._found: dict[Case, dict[Arrival, tuple[str, Sighting]]] = {case: {} for case in tokens}
+        self._owners: dict[tuple[str, Sighting], Case] = {}
+
+    def note(self, vpc: str, sighting: Sighting) -> None:
+        """It was seen at the hosts of a VPC; what is of no case is passed over."""
+        stream = (vpc, sighting._replace(said=b""))
+        owner = self._by_token.get(sighting.said)
+        if owner:
+            self._owners[stream] = owner
+        elif sighting.said and sighting.proto == "tcp":  # the answer to a case, or somebody else's
+            return
+        else:
+            owner = self._by_ports.get((sighting.proto, sighting.sport, sighting.dport))
+        if owner:
+            self._found[owner][Arrival(vpc, sighting.source, sighting.target)] = stream
+
+    def of(self, case: Case) -> tuple[Arrival, ...]:
+        """How a case has arrived."""
+        return tuple(arrival for arrival, stream in self._found[case].items() if self._owners.get(stream, case) is case)
+
+
 def probe(objects: Objects, hooks: dict[str, str], limit: int) -> tuple[list[Result], int]:
     """Try at most ``limit`` cases in a lab that is up; the results, and how many cases there are."""
     _allow_files()
+    _forget_earlier_probes(objects.plan)
     chosen, total = cases(objects, limit)
     twin = Twin(objects)
     expected = {case: twin.expect(case) for case in chosen}
@@ -90,19 +122,19 @@ def probe(objects: Objects, hooks: dict[str, str], limit: int) -> tuple[list[Res
 
 def _try(plan: LabPlan, expected: dict[Case, Expected]) -> dict[Case, Seen]:
     """Start everything, and listen until all that has to come has come, and nothing else for a while."""
-    keys = {(case.proto, case.sport, case.dport): case for case in expected}
-    arrivals: dict[Case, dict[Arrival, None]] = {case: {} for case in expected}
+    tokens = {case: secrets.token_bytes(_TOKEN_BYTES) for case in expected}
+    arrivals = Arrivals(tokens)
     with ExitStack() as stack:
         ears = stack.enter_context(closing(Ears()))
-        _watch(plan, ears, stack, keys, arrivals)
+        _watch(plan, ears, stack, arrivals)
         foreign = _serve(plan, ears, expected)
-        clients = _start(plan, ears, expected)
+        clients = _start(plan, ears, tokens)
         started = time.monotonic()
         quiet_until = started + (0 if all(e.outcome == "answered" for e in expected.values()) else QUIET_S)
         again_at = started + _AGAIN_S
         while time.monotonic() < started + _GIVE_UP_S:
             ears.listen(_LISTEN_S)
-            seen = {c: _seen(c, e, clients[c], tuple(arrivals[c]), foreign) for c, e in expected.items()}
+            seen = {c: _seen(c, e, clients[c], arrivals.of(c), foreign) for c, e in expected.items()}
             missing = [c for c, e in expected.items() if _less(seen[c], e)]
             if not missing and time.monotonic() >= quiet_until:
                 break
@@ -116,7 +148,7 @@ def _try(plan: LabPlan, expected: dict[Case, Expected]) -> dict[Case, Seen]:
 def _less(seen: Seen, expected: Expected) -> bool:
     """True while something expected may still come."""
     order = ("dropped", "delivered", "answered")
-    if expected.arrival and expected.arrival not in seen.arrivals:
+    if expected.arrival and not any(map(expected.fits, seen.arrivals)):
         return True
     return order.index(seen.outcome) < order.index(expected.outcome)
 
@@ -129,16 +161,12 @@ def _seen(case: Case, expected: Expected, client: Client, arrivals: tuple[Arriva
     return Seen("answered" if answered else "delivered" if arrivals else "dropped", arrivals, client.error)
 
 
-def _watch(
-    plan: LabPlan, ears: Ears, stack: ExitStack, keys: dict[_Key, Case], arrivals: dict[Case, dict[Arrival, None]]
-) -> None:
+def _watch(plan: LabPlan, ears: Ears, stack: ExitStack, arrivals: Arrivals) -> None:
     """Note every arrival, in whichever VPC: what arrives at the wrong one must be seen too."""
 
     def look(watch: Watch, which: int) -> None:
         for found in watch.sightings(watch.sockets[which]):
-            case = keys.get((found.proto, found.sport, found.dport))
-            if case:
-                arrivals[case][Arrival(watch.vpc, found.source, found.target)] = None
+            arrivals.note(watch.vpc, found)
 
     for vpc in plan.vpcs:
         with inside(vpc.host_namespace):
@@ -163,23 +191,24 @@ def _serve(plan: LabPlan, ears: Ears, expected: dict[Case, Expected]) -> set[_Se
     return foreign
 
 
-def _start(plan: LabPlan, ears: Ears, expected: Iterable[Case]) -> dict[Case, Client]:
+def _start(plan: LabPlan, ears: Ears, tokens: Mapping[Case, bytes]) -> dict[Case, Client]:
     by_vpc: dict[str, list[Case]] = defaultdict(list)
-    for case in expected:
+    for case in tokens:
         by_vpc[case.source_vpc].append(case)
     clients: dict[Case, Client] = {}
     for vpc in plan.vpcs:
         with inside(vpc.host_namespace):
-            clients.update({case: Client(ears, case, secrets.token_bytes(_TOKEN_BYTES)) for case in by_vpc[vpc.name]})
+            clients.update({case: Client(ears, case, tokens[case]) for case in by_vpc[vpc.name]})
     return clients
 
 
 def difference(case: Case, expected: Expected, seen: Seen) -> str:
     """How what was seen differs from what was expected; empty if it does not."""
-    wrong = [arrival for arrival in seen.arrivals if arrival != expected.arrival]
+    wrong = [arrival for arrival in seen.arrivals if not expected.fits(arrival)]
     if wrong:
-        found = wrong[0]
-        return f"arrived at {_words(case.family, found)}"
+        return f"arrived at {_words(case.family, wrong[0])}"
+    if len(seen.arrivals) > 1:
+        return f"arrived from several addresses: {'; '.join(_words(case.family, each) for each in seen.arrivals)}"
     if expected.arrival and not seen.arrivals and seen.outcome == expected.outcome:
         return f"was {seen.outcome} without being seen to arrive"
     if seen.outcome != expected.outcome:
@@ -188,17 +217,30 @@ def difference(case: Case, expected: Expected, seen: Seen) -> str:
 
 
 def _words(family: Family, arrival: Arrival) -> str:
-    return f"{arrival.vpc} as {format_address(family, arrival.source)} > {format_address(family, arrival.target)}"
+    return f"{arrival.vpc} as {_text(family, arrival.source)} > {format_address(family, arrival.target)}"
 
 
-def _arrival(family: Family, arrival: Arrival | None) -> dict[str, str] | None:
+def _text(family: Family, address: int | None) -> str | None:
+    return None if address is None else format_address(family, address)
+
+
+def _arrival(family: Family, arrival: Arrival | None) -> dict[str, str | None] | None:
     if arrival is None:
         return None
     return {
         "vpc": arrival.vpc,
-        "src": format_address(family, arrival.source),
+        "src": _text(family, arrival.source),
         "dst": format_address(family, arrival.target),
     }
+
+
+def _forget_earlier_probes(plan: LabPlan) -> None:
+    """End their conversations: a packet that looks like an answer in one of them would pass."""
+    ports = f"port={OWN_PORTS.start}-{OWN_PORTS.stop - 1}"
+    try:
+        ask(State(plan.name).socket, {"ask": "clear", "filter": [ports]})
+    except (NobodyAnswers, Refused) as error:
+        raise LabError(f"lab {plan.name} does not answer: {error}") from error
 
 
 def _allow_files() -> None:

@@ -1,7 +1,7 @@
 """Clients and servers of a probe: real sockets, each made inside the namespace of its host.
 
-A client says something of its own (``token``); a server says it back from the address that it was asked at. Both are
-driven by a selector: ``Ears`` are what it listens to.
+A client says something of its own (``token``); a server says it backwards from the address that it was asked at, so
+that on the wire a question is no answer. Both are driven by a selector: ``Ears`` are what it listens to.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Client:
 
     def _read(self, one: socket.socket) -> None:
         try:
-            self.answered = self.answered or one.recv(_MESSAGE_BYTES) == self._token
+            self.answered = self.answered or one.recv(_MESSAGE_BYTES) == self._token[::-1]
         except OSError as error:
             self.error = error.strerror or str(error)
         self._ears.close_one(one)
@@ -208,7 +208,7 @@ def _answer_stream(ears: Ears, connection: socket.socket) -> None:
     try:
         said = connection.recv(_MESSAGE_BYTES)
         if said:
-            connection.send(said)
+            connection.send(said[::-1])
             return
     except OSError:
         pass
@@ -226,4 +226,4 @@ def _answer_datagram(one: socket.socket) -> None:
         else:
             local, _ = struct.unpack("=16si", data)
             reply = struct.pack("=16si", local, 0)
-        one.sendmsg([said], [(level, kind, reply)], 0, sender)
+        one.sendmsg([said[::-1]], [(level, kind, reply)], 0, sender)

@@ -17,10 +17,15 @@ _PROTOCOLS: Final = (0x0800, 0x86DD)  # ETH_P_IP, ETH_P_IPV6: sockets of these s
 _FRAME_BYTES: Final = 1 << 16
 _BUFFER_BYTES: Final = 1 << 22
 _ID_AT: Final = 4  # in the ICMP header: the identifier of an echo request
+_TCP_HEADER_AT: Final = 12  # in the TCP header: its own length in words, in the upper half of the byte
+_HEADER_BYTES: Final = 8  # of UDP and of an echo request
 
 
 class Sighting(NamedTuple):
-    """The first packet of a case, as it arrived; ``sport`` is the identifier where it is an echo request."""
+    """A packet of a case, as it arrived; ``sport`` is the identifier where it is an echo request.
+
+    ``said`` is what it holds. Of TCP it is the SYN, which holds nothing, or a packet with data.
+    """
 
     family: Family
     proto: Proto
@@ -28,6 +33,7 @@ class Sighting(NamedTuple):
     dport: int
     source: int
     target: int
+    said: bytes
 
 
 class Watch:
@@ -66,11 +72,15 @@ def _sighting(frame: bytes) -> Sighting | None:
     if isinstance(parsed, Verdict) or parsed.ip is None:
         return None
     packet, layout = parsed.ip.packet, parsed.ip.layout
-    if packet.proto == TCP and packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
-        return Sighting(packet.family, "tcp", packet.sport, packet.dport, packet.src, packet.dst)
-    if packet.proto == UDP:
-        return Sighting(packet.family, "udp", packet.sport, packet.dport, packet.src, packet.dst)
-    if packet.icmp and packet.sport == ECHO_REQUEST[packet.family]:
-        at = layout.transport + _ID_AT
-        return Sighting(packet.family, "icmp", int.from_bytes(frame[at : at + 2], "big"), 0, packet.src, packet.dst)
+    at, end = layout.transport, layout.end
+    addresses = packet.src, packet.dst
+    if packet.proto == TCP:
+        said = frame[at + (frame[at + _TCP_HEADER_AT] >> 4) * 4 : end]
+        if said or packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN:
+            return Sighting(packet.family, "tcp", packet.sport, packet.dport, *addresses, said)
+    elif packet.proto == UDP:
+        return Sighting(packet.family, "udp", packet.sport, packet.dport, *addresses, frame[at + _HEADER_BYTES : end])
+    elif packet.icmp and packet.sport == ECHO_REQUEST[packet.family]:
+        identifier = int.from_bytes(frame[at + _ID_AT : at + _ID_AT + 2], "big")
+        return Sighting(packet.family, "icmp", identifier, 0, *addresses, frame[at + _HEADER_BYTES : end])
     return None

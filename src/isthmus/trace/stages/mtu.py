@@ -5,7 +5,7 @@ from __future__ import annotations
 from isthmus.tables.entries import TagKind
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.stages.translate import attachment_of
+from isthmus.trace.stages.teller import attachment_of
 
 
 def mtu(judgement: Judgement) -> Verdict | None:

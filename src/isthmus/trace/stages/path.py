@@ -5,16 +5,12 @@ Verdicts: ``no-peering``, ``nat-hole``, ``same-vpc``, ``no-route``, ``gateway-ad
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from operator import itemgetter
-
 from isthmus.tables.address import MASK128
-from isthmus.tables.entries import Candidate, Exposure, NextHop, PathKind, Route
-from isthmus.tables.share import address_words, next_hop_id, stable_id, weight
+from isthmus.tables.entries import Candidate, PathKind
+from isthmus.tables.share import address_words, stable_id, weight
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement, Path
-from isthmus.trace.packet import Packet
+from isthmus.trace.lookup import find_exposure, longest_match, pick_next_hop
 
 HIGHEST_METRIC = (1 << 32) - 1
 _ENDS = {PathKind.HOLE: Verdict.NAT_HOLE, PathKind.SAME_VPC: Verdict.SAME_VPC}
@@ -41,37 +37,8 @@ def path(judgement: Judgement) -> Verdict | None:
     if best.route is not None:
         if best.route.local:
             return Verdict.GATEWAY_ADDRESS
-        judgement.hop = pick_next_hop(judgement.vpc.name, best.route.next_hops, key)
+        judgement.hop = pick_next_hop(judgement.vpc.name, best.route.next_hops, key.src, key.dst, key.port_word)
     return None
-
-
-def find_exposure(exposures: Sequence[Exposure], address: int) -> Exposure | None:
-    """The entry (sorted, disjoint) that holds the address."""
-    at = bisect_right(exposures, address, key=itemgetter(0))
-    if at and address <= exposures[at - 1].last:
-        return exposures[at - 1]
-    return None
-
-
-def longest_match(routes: Sequence[Route], address: int) -> Route | None:
-    """The route with the longest prefix that holds the address."""
-    best: Route | None = None
-    for route in routes:
-        _family, first, length = route.prefix
-        if (address ^ first) >> (128 - length) == 0 and (best is None or length > best.prefix.length):
-            best = route
-    return best
-
-
-def pick_next_hop(sender: str, hops: Sequence[NextHop], key: Packet) -> NextHop | None:
-    """The next hop with the highest rendezvous weight, of equals the first; None if there are none.
-
-    The seed is the sending VPC, the addresses are those before translation.
-    """
-    if len(hops) < 2:
-        return hops[0] if hops else None
-    seed, source, destination = stable_id(sender), address_words(key.src), address_words(key.dst)
-    return max(hops, key=lambda hop: weight(seed, *source, *destination, key.port_word, next_hop_id(hop)))
 
 
 def _look_up(judgement: Judgement, candidate: Candidate) -> Path | None:

@@ -1,13 +1,16 @@
-"""Stage ``rules``: does ``ingress`` allow it? ``not-allowed``, ``fragment-no-state``, ``not-carried``."""
+"""Stage ``rules``: does ``ingress`` allow it, and does it need a flow?
+
+Verdicts: ``not-allowed``, ``no-flow``, ``fragment-no-state``.
+"""
 
 from __future__ import annotations
 
 from isthmus.tables.address import MASK128
-from isthmus.tables.entries import Nat, RuleEntry, Side
+from isthmus.tables.entries import Nat, Side
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
+from isthmus.trace.lookup import matches, ports_match
 from isthmus.trace.packet import Packet
-from isthmus.trace.stages.source import find_range
 
 
 def rules(judgement: Judgement) -> Verdict | None:
@@ -17,31 +20,25 @@ def rules(judgement: Judgement) -> Verdict | None:
     if here is None or there is None or chosen is None or source is None:
         return Verdict.INTERNAL
     if packet.inner is not None:
-        return _walk(judgement, there, _as_sent(packet.inner, chosen.candidate.delta, source.delta))
-    if here.rules is not None:
+        verdict = _walk(judgement, there, _as_sent(packet.inner, chosen.candidate.delta, source.delta))
+        return verdict or (Verdict.NO_FLOW if _is_stateful(judgement) else None)
+    if not judgement.allowed_before:
         verdict = _walk(judgement, here, packet)
         if verdict is not None:
             return verdict
-    elif here.opens and packet.starts:
-        return Verdict.NOT_CARRIED
-    return Verdict.NOT_CARRIED if here.nat == Nat.STATEFUL else None
+    starts = packet.starts or judgement.reopens is not None
+    if here.nat == Nat.STATEFUL or _is_stateful(judgement):
+        judgement.opens = starts
+        if not starts:
+            return Verdict.FRAGMENT_NO_STATE if packet.lacks_ports else Verdict.NO_FLOW
+    else:
+        judgement.opens = here.rules is None and here.opens and starts
+    return None
 
 
-def matches(entry: RuleEntry, packet: Packet) -> bool:
-    """True if family, protocol and addresses of the entry fit the packet; ports are another question."""
-    if entry.proto is not None and not (packet.icmp if entry.proto == 1 else packet.proto == entry.proto):
-        return False
-    for wanted, address in ((entry.src, packet.src), (entry.dst, packet.dst)):
-        if wanted is not None and find_range(wanted.get(packet.family, ()), address) is None:
-            return False
-    return True
-
-
-def ports_match(entry: RuleEntry, packet: Packet) -> bool:
-    """True if both ports (type and code) are in the entry's ranges, or it does not ask for any."""
-    if not entry.needs_ports:
-        return True
-    return entry.sport[0] <= packet.sport <= entry.sport[1] and entry.dport[0] <= packet.dport <= entry.dport[1]
+def _is_stateful(judgement: Judgement) -> bool:
+    """True if the rule that matched lets conversations begin, and not single packets pass."""
+    return judgement.rule is not None and not judgement.rule.stateless
 
 
 def _walk(judgement: Judgement, side: Side, packet: Packet) -> Verdict | None:
@@ -56,7 +53,7 @@ def _walk(judgement: Judgement, side: Side, packet: Packet) -> Verdict | None:
             return Verdict.FRAGMENT_NO_STATE
         if ports_match(entry, packet):
             judgement.rule = entry
-            return None if entry.stateless else Verdict.NOT_CARRIED
+            return None
     return Verdict.NOT_ALLOWED
 
 

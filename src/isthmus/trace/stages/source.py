@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from isthmus.tables.entries import Nat, PathKind, Range
+from isthmus.tables.entries import Nat, PathKind
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement
+from isthmus.trace.lookup import find_range
 
 
 def source(judgement: Judgement) -> Verdict | None:
@@ -25,11 +24,3 @@ def source(judgement: Judgement) -> Verdict | None:
     key = judgement.key
     judgement.source = find_range(here.private.get(key.family, ()), key.src)
     return None if judgement.source is not None else Verdict.SOURCE_NOT_EXPOSED
-
-
-def find_range(ranges: Sequence[Range], address: int) -> Range | None:
-    """The range that holds the address."""
-    for candidate in ranges:
-        if candidate.first <= address <= candidate.last:
-            return candidate
-    return None

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* translate: a packet that starts a conversation opens its flow. docs/packet-path.md, "Opening a flow". */
+#pragma once
+#include "lib/index.h"
+#include "lib/packet.h"
+#include "stages/flow.h"
+#include "stages/mapping.h"
+#include "stages/revise.h"
+
+/* Another CPU has just opened the same flow: it is followed. */
+static __always_inline int adopt(struct packet *packet, __u32 reference)
+{
+	struct flow *flow = flow_at(reference & FLOW_RECORD);
+
+	if (!flow)
+		return V_INTERNAL;
+	packet->src = flow->keys[1].dst;
+	packet->ports.src = flow->keys[1].dport;
+	packet->hop = flow->hops[0];
+	packet->flow = reference & FLOW_RECORD;
+	return packet->hop ? 0 : V_NO_ROUTE;
+}
+
+/* What `judge` has found, and on a stateful side a mapping: packet->src and dst are translated, or mapped. 0 or a verdict. */
+__noinline int open_flow(struct packet *packet)
+{
+	struct candidate *candidate;
+	struct flow *flow, *other;
+	struct mapping *mapping;
+	struct vpc *sender;
+	struct side *here;
+	__u32 number, found, slot;
+	__u8 family;
+
+	if (!packet)
+		return V_INTERNAL;
+	family = packet->ip.family & 1;
+	candidate = candidate_at(packet->path.at);
+	if (!candidate)
+		return V_INTERNAL;
+	here = side_at(candidate->here);
+	sender = vpc_at(packet->generation * vpc_capacity + packet->vpc);
+	if (!here || !sender)
+		return V_INTERNAL;
+	if (packet->mapping) {
+		mapping = mapping_at(packet->mapping);
+		if (!mapping)
+			return V_INTERNAL;
+		packet->src = mapping->keys[1].src;
+		packet->ports.src = mapping->keys[1].sport;
+	}
+	set_flow_key(packet, &packet->ip, false);
+	number = take_record();
+	flow = flow_at(number);
+	if (!number || !flow) {
+		drop_use(packet->mapping);
+		return V_FLOW_TABLE_FULL;
+	}
+	flow->keys[0] = packet->flow_key;
+	flow->keys[1].src = packet->dst;
+	flow->keys[1].dst = packet->src;
+	flow->keys[1].sport = packet->ports.dst;
+	flow->keys[1].dport = packet->ports.src;
+	flow->keys[1].vpc = candidate->vpc;
+	flow->proto = packet->ip.proto;
+	flow->family = family;
+	flow->kind = RECORD_FLOW;
+	flow->code = packet->ip.flags & ICMP ? packet->ip.dport : 0;
+	flow->mapping = packet->mapping;
+	flow->peering = here->peering;
+	flow->sides[0] = candidate->here;
+	flow->sides[1] = candidate->there;
+	flow->hops[0] = way_out(packet, number, packet->path.route);
+	slot = trie_lookup(sender->routes[family], packet->ip.src.hi, packet->ip.src.lo);
+	flow->hops[1] = way_out(packet, number | FLOW_BACK, slot);
+	flow->generation = packet->revision;
+	set_timeouts(flow, here);
+	packet->hop = flow->hops[0];
+	packet->flow = number;
+	bring_to_life(flow, now() + flow->timeouts[packet->reopens && is_long_lived(packet->tcp)],
+		      packet->reopens ? packet->tcp : 0);
+	found = enter_key(number, 1);
+	if (found) {
+		give_back(flow, number);
+		drop_use(packet->mapping);
+		other = flow_at(found & FLOW_RECORD);
+		if (found == NO_ROOM || !other)
+			return V_FLOW_TABLE_FULL;
+		return found >> 31 && same_key(&other->keys[0], &packet->flow_key) ? adopt(packet, found) :
+										    V_FLOW_CONFLICT;
+	}
+	found = enter_key(number, 0);
+	if (found) {
+		end_record(flow, life_of(flow) >> 48);
+		if (found == NO_ROOM)
+			return V_FLOW_TABLE_FULL;
+		return found >> 31 ? V_FLOW_CONFLICT : adopt(packet, found);
+	}
+	return 0;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The sweep: the only one who takes records out and gives them to others. A kernel timer goes over a part of the table every tick of
+ * a few milliseconds, and keeps the clock; or user space does both. What is taken out is had again one pass later: no packet holds it then.
+ */
+#pragma once
+#include "lib/index.h"
+#include "lib/packet.h"
+#include "stages/mapping.h"
+#include "stages/revise.h"
+
+#define SWEEP_NS    4000000ull
+#define SWEEP_PARTS 512 /* of the table, one each time: about two seconds for all */
+#define MOST_SWEPT  (1 << 20)
+
+struct sweep {
+	struct packet *stand_in;
+	__u32 first, now, revision, took;
+};
+
+/* Its time has come, or it is no longer right. */
+static __always_inline bool is_over(const struct sweep *sweep, struct flow *flow, __u32 number, __u64 life)
+{
+	if ((__s32)(sweep->now - (__u32)life) >= 0)
+		return true;
+	if (flow->generation == sweep->revision)
+		return false;
+	return revise(sweep->stand_in, number) == REVISED_OVER;
+}
+
+/* Nobody uses it, and its port need not be held: from now on nobody can. */
+static __always_inline bool is_unused(const struct sweep *sweep, struct mapping *mapping)
+{
+	if ((__s32)(sweep->now - mapping->held_until) < 0 && mapping->held_until)
+		return false;
+	return __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;
+}
+
+static __always_inline void take_out(const struct sweep *sweep, struct flow *record, __u32 number)
+{
+	struct mapping *mapping;
+
+	leave_key(number, 0);
+	if (record->kind != RECORD_USAGE)
+		leave_key(number, 1);
+	if (record->kind == RECORD_MAPPING)
+		drop_use(((struct mapping *)record)->usage);
+	mapping = record->kind == RECORD_FLOW && record->mapping ? mapping_at(record->mapping) : NULL;
+	if (mapping && __sync_fetch_and_add(&mapping->users, -1) == 1 && record->proto == IPPROTO_TCP)
+		mapping->held_until = sweep->now + HOLD_DOWN;
+}
+
+static __always_inline long sweep_record(__u64 index, struct sweep *sweep)
+{
+	__u32 number = sweep->first + index;
+	struct flow *record = flow_at(number);
+	__u64 life;
+	__u32 phase;
+
+	if (!record || !number)
+		return 0;
+	life = life_of(record);
+	phase = phase_of(life);
+	if (phase == PHASE_LIVE) {
+		if (life & (__u64)PHASE_BUSY << 40)
+			return 0;
+		if (record->kind == RECORD_FLOW ? !is_over(sweep, record, number, life) :
+						  !is_unused(sweep, (struct mapping *)record))
+			return 0;
+		end_record(record, life >> 48);
+		life = life_of(record);
+		phase = phase_of(life);
+	}
+	if (phase == PHASE_OVER) {
+		take_out(sweep, record, number);
+		*(volatile __u64 *)&record->life = in_phase(life, PHASE_GONE);
+		sweep->took++;
+	} else if (phase == PHASE_GONE) {
+		if (record->kind != RECORD_FLOW && ((struct mapping *)record)->users & ~USERS_OVER)
+			return 0; /* over, and flows that are too have not been taken out yet */
+		give_back(record, number);
+		sweep->took++;
+	}
+	return 0;
+}
+
+static long sweep_one(__u64 index, struct sweep *sweep)
+{
+	return sweep_record(index, sweep);
+}
+
+/* How many of `count` records from `first` on were taken out or given back. */
+static __always_inline __u32 sweep_part(__u32 first, __u32 count)
+{
+	struct control *control = control_at(0);
+	struct sweep sweep = { .stand_in = packet_here(STAND_IN), .first = first };
+
+	if (!control || !sweep.stand_in)
+		return 0;
+	sweep.revision = *(volatile __u32 *)&control->generation;
+	sweep.now = *(volatile __u32 *)&control->now;
+	sweep.stand_in->generation = sweep.revision & 1;
+	sweep.stand_in->revision = sweep.revision;
+	bpf_loop(count < MOST_SWEPT ? count : MOST_SWEPT, sweep_one, &sweep, 0);
+	return sweep.took;
+}
+
+static __always_inline __u32 records_used(void)
+{
+	struct allocation *allocation = allocation_at(0);
+	__u32 used = allocation ? *(volatile __u32 *)&allocation->next : 0;
+
+	return used < flow_capacity ? used : flow_capacity;
+}
+
+struct clock {
+	struct bpf_timer timer;
+	__u32 next; /* record to sweep */
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct clock);
+	__uint(max_entries, 1);
+} clocks SEC(".maps");
+
+static int tick(void *map, __u32 *key, struct clock *clock)
+{
+	struct control *control = control_at(0);
+	__u32 used = records_used(), count = used / SWEEP_PARTS + 1;
+
+	(void)map;
+	(void)key;
+	if (control)
+		*(volatile __u32 *)&control->now = bpf_ktime_get_ns() >> TICK_SHIFT;
+	if (clock->next >= used)
+		clock->next = 0;
+	sweep_part(clock->next, count);
+	clock->next += count;
+	bpf_timer_start(&clock->timer, SWEEP_NS, 0);
+	return 0;
+}

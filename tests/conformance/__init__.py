@@ -1,0 +1,1 @@
+"""What a NAT is asked for by the RFCs, and what this one answers."""

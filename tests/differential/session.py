@@ -1,0 +1,183 @@
+"""One seed: a configuration, what becomes of it, and packets all the while; time passes, and both sides sweep."""
+
+from __future__ import annotations
+
+from random import Random
+
+from isthmus.compile import compile_tables
+from isthmus.datapath import Hook
+from isthmus.datapath.conversations import Conversation
+from isthmus.model.types import Model
+from isthmus.tables.address import Family, step
+from isthmus.tables.entries import Tables
+from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, TICK_SHIFT, ticks
+from isthmus.tables.verdicts import Verdict
+from isthmus.trace.environment import Environment, PortInfo
+from isthmus.trace.flows import Flows
+from isthmus.trace.flows.records import Key
+from isthmus.trace.twin import Twin
+from tests.differential.compare import SECRET, Bench, Difference, Neighbours, Ports
+from tests.differential.configuration import MAX_PORTS, random_model
+from tests.differential.conversations import Conversations
+from tests.differential.isolation import Isolation, Passage
+from tests.differential.lively import lively_model
+from tests.differential.variation import varied
+
+FAR = (Verdict.FORWARDED, Verdict.TTL, Verdict.TOO_BIG, Verdict.NEXT_HOP_UNRESOLVED, Verdict.NO_ATTACHMENT)
+"""Verdicts of packets that a flow has carried, if there was one."""
+
+
+def run_seed(bench: Bench, seed: int, packets: int, hook: Hook) -> None:
+    """All of one seed, over nothing that was there before. Raises ``Difference``."""
+    Session(bench, seed, packets, hook).run()
+
+
+Remembered = tuple[tuple[Key, Key], int, int, bool]
+"""The keys of a flow, its TCP bits, the ticks it has left, and whether it has a mapping."""
+
+
+class Session:
+    """The state of one seed: everything that happens follows from the seed, the number of packets and the hook."""
+
+    def __init__(self, bench: Bench, seed: int, packets: int, hook: Hook) -> None:
+        self.bench, self.packets, self.hook = bench, packets, hook
+        self.where = f"seed {seed} hook {hook} packets {packets}"
+        self.rng = Random(seed)
+        self.friendly = self.rng.random() < 0.75
+        self.flows = Flows(SECRET, bench.records)
+        self.talks = Conversations(self.rng)
+        self.oracle = Isolation()
+        self.number = 0
+        self.names: dict[str, str] = {}
+        self.tables = Tables()
+        self.ports: Ports = {}
+
+    def run(self) -> None:
+        """Several configurations, each with its share of the packets."""
+        rng = self.rng
+        self.bench.forget()
+        self.flows.now = self.bench.now
+        model = lively_model(rng) if self.friendly else random_model(rng)
+        seen = [model]
+        phases = rng.choice([1, 2, 4, 6])
+        for phase in range(phases):
+            if phase:
+                model = rng.choice(seen) if rng.random() < 0.2 else varied(rng, model)
+                seen.append(model)
+            self._configure(model, judge=rng.random() < 0.5)
+            for _ in range(self.packets // phases if self.talks.places else 0):
+                self._pass_time()
+                self._packet()
+            self._compare_state()
+
+    def _configure(self, model: Model, judge: bool) -> None:
+        rng = self.rng
+        tables = self.tables = compile_tables(model)
+        if not self.ports or rng.random() < 0.1:
+            self.ports = _ports(rng, self.friendly)
+        neighbours = _neighbours(rng, tables, self.friendly)
+        self.bench.apply(tables, self.ports, neighbours, judge)
+        self.flows.reconfigured()
+        if judge:
+            self.flows.sweep(tables)
+        environment = Environment(ports=self.ports, neighbors=neighbours, hook="tc" if self.hook == "tc" else "xdp")
+        self.twin = Twin(tables, environment, self.flows)
+        self.oracle.configure(tables)
+        self.talks.configure(tables, {name: info.mac for name, info in self.ports.items()})
+        self.names = {a.key.interface: vpc.name for vpc in tables.vpcs.values() for a in vpc.attachments}
+        spans = sorted({time for side in tables.sides.values() for time in side.timeouts})
+        self.spans = [FRAGMENT_S, HOLD_DOWN_S, *spans, *3 * [time for time in spans if time <= 30]]
+
+    def _pass_time(self) -> None:
+        """Mostly none; often just as much as something is remembered, or a tick less or more."""
+        rng = self.rng
+        kind = rng.random()
+        if kind > 0.07:
+            return
+        span = ticks(rng.choice(self.spans))
+        if kind < 0.03:
+            self._set_now(self.bench.now + rng.randrange(4))
+        elif kind < 0.05:
+            self._set_now(self.bench.now + max(0, span + rng.randint(-2, 1)))
+            if rng.random() < 0.7:
+                self.talks.hurry()
+        elif kind < 0.055:
+            self._set_now(self.bench.now + rng.randrange(span + 1))
+        if kind > 0.055 or rng.random() < 0.1:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self.bench.sweep()
+        self.flows.sweep(self.tables)
+
+    def _set_now(self, now: int) -> None:
+        self.bench.set_now(now)
+        self.flows.now = now
+
+    def _packet(self) -> None:
+        interface, frame = self.talks.frame()
+        where = f"{self.where} packet {self.number}"
+        self.number += 1
+        if self.hook == "tc" and len(frame) < 54:
+            return
+        verdict, left, out = self.bench.compare(self.twin, frame, interface, self.hook, where)
+        vpc = self.names[interface]
+        peer, sent = (self.names[left], out) if left else (None, None)
+        wrong = self.oracle.judge(Passage(self.bench.now, vpc, frame, peer, sent, verdict in FAR))
+        if wrong is not None:
+            told = f" in  {frame[:200].hex()}\n out {(sent or b'')[:200].hex()}"
+            raise Difference(f"{where}, from {interface} ({vpc}) to {peer}: {wrong}\n{told}")
+        self.talks.delivered(vpc, frame, peer, sent)
+
+    def _compare_state(self) -> None:
+        """After a sweep both remember the same."""
+        self._sweep()
+        ours = {
+            (one.keys, one.bits, one.deadline - self.flows.now, one.mapping is not None) for one in self.flows._records
+        }
+        theirs = {_told(one) for one in self.bench.path.conversations}
+        where = f"{self.where} before packet {self.number}"
+        if ours != theirs:
+            raise Difference(f"{where}: flows\n twin alone {ours - theirs}\n bpf alone  {theirs - ours}")
+        records = sum(self.bench.path.conversations.records()[:3])
+        if records != self.flows.records:
+            raise Difference(f"{where}: the twin has {self.flows.records} records, BPF {records}")
+
+
+def _told(one: Conversation) -> Remembered:
+    """A flow of the packet path as the twin would tell it."""
+    family, proto, ticks_left = one.family, one.proto, round(one.expires_s * 1e9 / (1 << TICK_SHIFT))
+    keys = (Key(one.initiator, family, proto, *one.sent), Key(one.responder, family, proto, *one.answered))
+    return keys, int(one.tcp), ticks_left, one.mapped
+
+
+def _ports(rng: Random, friendly: bool) -> Ports:
+    """The ports that are on the node, most of them."""
+    return {
+        f"p{i}": PortInfo(bytes([2, 0, 0, 0, 0, i]), rng.choice([1280, 1500, 1500, 9000]))
+        for i in range(1, MAX_PORTS + 1)
+        if rng.random() < (0.97 if friendly else 0.88)
+    }
+
+
+def _neighbours(rng: Random, tables: Tables, friendly: bool) -> Neighbours:
+    """MACs for routers, and for hosts at the ends of on-link routes and at the start of what sides expose; most."""
+    found: Neighbours = {}
+    hosts: dict[tuple[str, Family], list[int]] = {}
+    for side in tables.sides.values():
+        for family, ranges in side.private.items():
+            unit = step(family)
+            starts = [span.first + unit * k for span in ranges for k in range(4)]
+            hosts.setdefault((side.key.vpc, family), []).extend(starts)
+    for vpc in tables.vpcs.values():
+        for family, routes in vpc.routes.items():
+            unit = step(family)
+            for route in routes:
+                near = [route.prefix.first + unit * k for k in range(4)]
+                near += [route.prefix.last - unit * k for k in range(2)]
+                near += hosts.get((vpc.name, family), ())
+                for hop in route.next_hops:
+                    for address in (hop.gateway,) if hop.gateway is not None else dict.fromkeys(near):
+                        if rng.random() < (0.97 if friendly else 0.8) and 0 <= address < 1 << 128:
+                            found[hop.attachment, family, address] = bytes([2, 0xBB]) + rng.randbytes(4)
+    return found
