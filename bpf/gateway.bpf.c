@@ -123,13 +123,16 @@ static __always_inline int find_flow(void *ctx, const enum hook hook, struct pac
 		verdict = hook == XDP ? mirror_xdp(ctx, packet) : mirror_tc(ctx, packet);
 		return verdict ?: follow_error(packet);
 	}
-	packet->ports = flow_ports(ip);
 	packet->key.src = ip->src;
 	packet->key.dst = ip->dst;
 	packet->key.ports = ip->flags & (FRAGMENT | ICMP) ? 0 : (__u32)ip->sport << 16 | ip->dport;
 	if (ip->flags & NEEDS_FIRST)
-		return follow_first(packet);
-	return vpc->flags & VPC_REMEMBERS ? flow(packet) : 0;
+		verdict = follow_first(packet);
+	else
+		verdict = vpc->flags & VPC_REMEMBERS ? flow(packet) : 0;
+	if (!verdict)
+		packet->ports = flow_ports(ip); /* also after a flow that is over */
+	return verdict;
 }
 
 /* gateway, then what becomes of it: what is for the gateway itself, and what may never cross. */

