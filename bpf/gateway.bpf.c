@@ -242,7 +242,7 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 }
 
 /* What user space asks of the flows: struct ask, by BPF_PROG_TEST_RUN. */
-enum { ASK_CLOCK, ASK_SWEEP, ASK_END };
+enum { ASK_CLOCK, ASK_SWEEP, ASK_END, ASK_END_ALL };
 
 struct ask {
 	__u32 what, first, count, answer;
@@ -264,13 +264,16 @@ int flows_ask(struct ask *ask)
 		ask->answer = bpf_timer_start(&clock->timer, 0, 0);
 		return 0;
 	case ASK_SWEEP: /* records from `first` on */
-		ask->answer = sweep_part(ask->first, ask->count);
+		ask->answer = sweep_part(ask->first, ask->count, STAND_IN_OF_USER);
 		return 0;
 	case ASK_END: /* the flow in record `first`, if its version is `count` */
 		flow = flow_at(ask->first & FLOW_RECORD);
 		ask->answer = flow && phase_of(life_of(flow)) == PHASE_LIVE && life_of(flow) >> 48 == ask->count;
 		if (flow)
 			end_record(flow, ask->count);
+		return 0;
+	case ASK_END_ALL: /* flows in records from `first` on */
+		ask->answer = end_part(ask->first, ask->count);
 		return 0;
 	}
 	return 1;

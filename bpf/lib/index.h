@@ -12,8 +12,9 @@
 #include "lib/share.h"
 
 #define BUCKET_SLOTS 8
-#define FIRST_ALONE  4 /* the first bucket is taken while it holds fewer: then 14 % of look-ups go on to the second, not 30 */
-#define NO_ROOM	     0x7fffffffu /* no reference: beyond FLOW_RECORD */
+#define FIRST_ALONE \
+	4 /* the first bucket is taken while it holds fewer: then 14 % of look-ups go on to the second, not 30 */
+#define NO_ROOM 0x7fffffffu /* no reference: beyond FLOW_RECORD */
 
 struct bucket {
 	__u64 slots[BUCKET_SLOTS];
@@ -64,7 +65,8 @@ static __always_inline __u64 hash_of(const struct flow_key *key, __u32 what)
 	__u64 a = weigh(weigh(weigh(secret, (__u64)key->vpc << 32 | what), key->src.hi), key->src.lo);
 	__u64 b = weigh(weigh(~secret, key->dst.hi), key->dst.lo);
 
-	return weigh(weigh(a, b), (__u32)key->sport << 16 | key->dport);
+	a = weigh(weigh(a, b), (__u32)key->sport << 16 | key->dport) * 0xc4ceb9fe1a85ec53ull;
+	return a ^ a >> 33; /* or ports one after another would fill buckets unevenly */
 }
 
 static __always_inline bool same_key(const struct flow_key *a, const struct flow_key *b)
@@ -128,8 +130,7 @@ static __always_inline __u64 room_in(const struct bucket *bucket)
 static __always_inline bool put_in(struct bucket *bucket, __u64 slot)
 {
 	for (int i = 0; i < BUCKET_SLOTS; i++)
-		if (!*(volatile __u64 *)&bucket->slots[i] &&
-		    !__sync_val_compare_and_swap(&bucket->slots[i], 0, slot))
+		if (!*(volatile __u64 *)&bucket->slots[i] && !__sync_val_compare_and_swap(&bucket->slots[i], 0, slot))
 			return true;
 	return false;
 }

@@ -8,8 +8,8 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-#define LOCKS	  1024 /* a power of two */
-#define PATIENCE  (1 << 20)
+#define LOCKS	   1024 /* a power of two */
+#define PATIENCE   (1 << 20)
 #define LINE_BYTES 64
 
 struct lock {

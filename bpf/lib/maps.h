@@ -119,6 +119,7 @@ const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
 const volatile __u32 flow_capacity = 1;	     /* slots of `flows` */
 const volatile __u32 bucket_mask;	     /* buckets, a power of two, minus one */
 const volatile __u32 fragment_mask;	     /* sets of fragments, likewise */
+const volatile __u32 quarantine;	     /* ticks until a record that was taken out may be had */
 const volatile __u64 secret;		     /* of hashes: so that nobody can choose what collides */
 const volatile __u32 icmp_rate = 100;	     /* answers a second for each attachment and CPU; 0: all */
 const volatile __u8 recording = 0;	     /* write every packet's end to `traces` */

@@ -82,8 +82,8 @@ struct packet {
 	struct flow_key flow_key;
 	struct flow_key inside; /* of its mapping */
 	struct subject subject;
-	struct key way; /* for the share of a flow's next hops */
-	__u64 seed;	/* of the sending VPC */
+	struct key way;		    /* for the share of a flow's next hops */
+	__u64 seed;		    /* of the sending VPC */
 	__u32 generation, revision; /* its root tables, and the whole number */
 	__u32 vpc;
 	__u32 peering; /* number + 1, 0 until one is picked */
@@ -92,7 +92,7 @@ struct packet {
 	__u32 flow;    /* the one that it follows or has opened, and direction */
 	__u32 hop;     /* slot; 0: that of the path */
 	__u32 mapping;
-	__u32 revised[2];	  /* hops, as revise found them */
+	__u32 revised[2]; /* hops, as revise found them */
 	union {
 		__u32 state; /* all of it */
 		struct {
@@ -108,10 +108,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct packet);
-	__uint(max_entries, 2); /* the packet in hand; and a stand-in, for flows that the sweep judges */
+	__uint(max_entries, 3); /* the packet in hand; and stand-ins, for flows that a sweep judges */
 } packets SEC(".maps");
 
-enum { IN_HAND, STAND_IN };
+enum { IN_HAND, STAND_IN_OF_TIMER, STAND_IN_OF_USER };
 
 static __always_inline struct packet *packet_here(__u32 which)
 {

@@ -41,9 +41,9 @@ struct search {
 	__u64 home, size; /* of the pool: number of its addresses */
 	__u32 number;	  /* the mapping's record */
 	__u32 side;
-	__u32 tried;  /* addresses */
-	__u32 usage;  /* of the address whose ports are looked at; 0: none */
-	__u32 port;   /* the next to be looked at, counted from `start`; own first */
+	__u32 tried; /* addresses */
+	__u32 usage; /* of the address whose ports are looked at; 0: none */
+	__u32 port;  /* the next to be looked at, counted from `start`; own first */
 	__u32 start;
 	__u32 found, full;
 	__u16 own;
@@ -159,7 +159,7 @@ __noinline int mapping_fits(__u32 number, __u32 side_slot)
 
 	if (!mapping || !side || !pool_holds(side, mapping->family, &mapping->keys[1].src))
 		return 0;
-	return !mapping->keys[1].sport || pool_holds_port(side_slot, mapping->keys[1].sport);
+	return !is_ported(mapping->proto, mapping->family) || pool_holds_port(side_slot, mapping->keys[1].sport);
 }
 
 /* What a mapping of the packet's source has inside: packet->inside. */

@@ -56,7 +56,8 @@ static __always_inline int clamp(void *ctx, const enum hook hook, const struct i
 		return 0;
 	changes = csum_change16(bpf_htons(old), bpf_htons(new));
 	if (at & 1)
-		changes = csum_change16(__builtin_bswap16(bpf_htons(old)), __builtin_bswap16(bpf_htons(new))); /* in two words */
+		changes = csum_change16(__builtin_bswap16(bpf_htons(old)),
+					__builtin_bswap16(bpf_htons(new))); /* in two words */
 	field[0] = new >> 8;
 	field[1] = new;
 	if (hook == TC)

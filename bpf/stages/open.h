@@ -86,8 +86,8 @@ __noinline int open_flow(struct packet *packet)
 		other = flow_at(found & FLOW_RECORD);
 		if (found == NO_ROOM || !other)
 			return V_FLOW_TABLE_FULL;
-		return found >> 31 && same_key(&other->keys[0], &packet->flow_key) ? adopt(packet, found) :
-										    V_FLOW_CONFLICT;
+		return found >> 31 && same_key(&other->keys[0], &packet->flow_key) ? adopt(packet, found)
+										   : V_FLOW_CONFLICT;
 	}
 	found = enter_key(number, 0);
 	if (found) {

@@ -5,6 +5,13 @@
 #include "lib/maps.h"
 #include "stages/rules.h"
 
+/* Are its conversations told apart by ports, or echo identifiers? */
+static __always_inline bool is_ported(__u8 proto, __u8 family)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP ||
+	       proto == (family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 __noinline int pool_holds_port(__u32 side_slot, __u16 port)
 {
 	struct side *side = side_at(side_slot);
@@ -95,6 +102,7 @@ __noinline int pool_address(__u32 side_slot, __u32 mapping, __u64 k)
 	if (!range)
 		return 0;
 	k -= range->delta.lo;
-	record->keys[1].src = addr_sum(range->first, family == IPV4 ? (struct addr){ .hi = k << 32 } : (struct addr){ .lo = k });
+	record->keys[1].src =
+		addr_sum(range->first, family == IPV4 ? (struct addr){ .hi = k << 32 } : (struct addr){ .lo = k });
 	return 0;
 }

@@ -102,11 +102,11 @@ static __always_inline bool same_source(const struct flow *flow, const struct si
 		return !flow->mapping && addr_equal(addr_sum(flow->keys[0].src, range->delta), flow->keys[1].dst);
 	if (!flow->mapping || !pool_holds(here, family, &flow->keys[1].dst))
 		return false;
-	return !(flow->keys[0].sport | flow->keys[1].dport) || pool_holds_port(side_slot, flow->keys[1].dport);
+	return !is_ported(flow->proto, family) || pool_holds_port(side_slot, flow->keys[1].dport);
 }
 
-static __always_inline void write_revised(struct flow *flow, const struct packet *packet, const struct candidate *candidate,
-					  const struct side *here)
+static __always_inline void write_revised(struct flow *flow, const struct packet *packet,
+					  const struct candidate *candidate, const struct side *here)
 {
 	const __u64 busy = (__u64)PHASE_BUSY << 40;
 	__u64 life = life_of(flow);
@@ -121,7 +121,13 @@ static __always_inline void write_revised(struct flow *flow, const struct packet
 	flow->peering = here->peering;
 	set_timeouts(flow, here);
 	*(volatile __u32 *)&flow->generation = packet->revision;
-	__sync_fetch_and_and(&flow->life, ~busy);
+	for (int i = 0; i < 8; i++) {
+		__u64 mine = life_of(flow);
+
+		if (phase_of(mine) != PHASE_LIVE || (mine ^ life) & VERSION ||
+		    __sync_val_compare_and_swap(&flow->life, mine, mine & ~busy) == mine)
+			return;
+	}
 }
 
 /* REVISED_KEPT, and the ways out are in packet->revised; REVISED_OVER; or REVISED_DEAD: no way, and another may do. */
@@ -156,7 +162,8 @@ __noinline int revise(struct packet *packet, __u32 reference)
 	if (!slot || !route)
 		return flow->mapping ? REVISED_OVER : REVISED_DEAD;
 	here = side_at(candidate->here);
-	if (!here || route->local || !addr_equal(to, flow->keys[1].src) || !same_source(flow, here, candidate->here, family) ||
+	if (!here || route->local || !addr_equal(to, flow->keys[1].src) ||
+	    !same_source(flow, here, candidate->here, family) ||
 	    !still_allowed(packet, reference & FLOW_RECORD, candidate->here))
 		return REVISED_OVER;
 	packet->revised[0] = way_out(packet, reference & FLOW_RECORD, slot);

@@ -93,6 +93,14 @@ static __always_inline __u64 port_change(const struct ip *ip, struct ports new)
 	return 0;
 }
 
+/* Does anything change? Its sum of changes may be 0: from 0xffff to 0. */
+static __always_inline bool has_other_ports(const struct ip *ip, struct ports new)
+{
+	if (ip->flags & PORTS)
+		return ip->sport != new.src || ip->dport != new.dst;
+	return ip->flags & (ECHO_REQUEST | ECHO_REPLY) && ip->echo != (new.src | new.dst);
+}
+
 static __always_inline void write_ports(void *start, void *end, const struct ip *ip, struct ports new)
 {
 	__be16 *words = start + (ip->l4 & 0x7fff);
@@ -122,10 +130,8 @@ static __always_inline void rewrite_error(void *start, void *end, const struct p
 
 	if (moved)
 		all = changes + write_addresses(start, end, inner, packet->inner_src, packet->inner_dst, changes);
-	if (port_changes) {
-		write_ports(start, end, inner, packet->inner_ports);
-		all += port_changes;
-	}
+	write_ports(start, end, inner, packet->inner_ports);
+	all += port_changes;
 	if (moved || port_changes)
 		all += mend_transport(start, end, inner, moved ? changes : 0, port_changes);
 	if (ip->family == IPV6)
@@ -171,7 +177,8 @@ static __always_inline int rewrite(void *ctx, const enum hook hook, struct packe
 	const struct ip *ip = &packet->ip;
 	bool changed = !addr_equal(ip->src, packet->src) || !addr_equal(ip->dst, packet->dst);
 	__u64 changes = changed ? addr_change(ip->src, packet->src) + addr_change(ip->dst, packet->dst) : 0;
-	__u64 port_changes = ip->flags & ICMP_ERROR ? 0 : port_change(ip, packet->ports);
+	bool other_ports = !(ip->flags & ICMP_ERROR) && has_other_ports(ip, packet->ports);
+	__u64 port_changes = other_ports ? port_change(ip, packet->ports) : 0;
 	void *start, *end;
 	struct ethhdr *eth;
 
@@ -182,7 +189,7 @@ static __always_inline int rewrite(void *ctx, const enum hook hook, struct packe
 	eth = start;
 	if (start + ETH_LEN + sizeof(struct iphdr) > end)
 		return -1;
-	if (port_changes)
+	if (other_ports)
 		write_ports(start, end, ip, packet->ports);
 	__builtin_memcpy(eth->h_dest, to_mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, from_mac, ETH_ALEN);

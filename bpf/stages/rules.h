@@ -7,7 +7,7 @@
 #include "stages/parse.h"
 
 #define RANGE_STEPS 24
-#define FIRST_RULES 8 /* judged without a call each */
+#define FIRST_RULES 8	/* judged without a call each */
 #define NEEDS_FLOW  101 /* no verdict: it passes if it follows a flow, or opens one */
 
 /* The range that holds the address: binary search. */
@@ -168,8 +168,8 @@ static __always_inline int judge(struct packet *packet, const struct candidate *
 	if (!range)
 		return V_SOURCE_NOT_EXPOSED;
 	if (here->flags & SIDE_HAS_RULES && !packet->allowed) {
-		packet->subject = (struct subject){ ip->src,   ip->dst,	  ip->family, ip->sport,
-						    ip->dport, ip->flags, ip->proto,  0 };
+		packet->subject =
+			(struct subject){ ip->src, ip->dst, ip->family, ip->sport, ip->dport, ip->flags, ip->proto, 0 };
 		verdict = judge_rules(here, &packet->subject);
 		if (verdict && verdict != NEEDS_FLOW)
 			return verdict;

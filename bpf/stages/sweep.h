@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The sweep: the only one who takes records out and gives them to others. A kernel timer goes over a part of the table every tick of
- * a few milliseconds, and keeps the clock; or user space does both. What is taken out is had again one pass later: no packet holds it then.
+ * The sweep takes records out and gives them to others; packets only end them. A kernel timer goes over a part of the table every few
+ * milliseconds, and keeps the clock; user space sweeps after a change, or does both. Each works with a stand-in of its own.
  */
 #pragma once
 #include "lib/index.h"
@@ -50,35 +50,50 @@ static __always_inline void take_out(const struct sweep *sweep, struct flow *rec
 		mapping->held_until = sweep->now + HOLD_DOWN;
 }
 
+/* Of several that sweep at once, one gets a record from one phase to the next. `life` is what it then has. */
+static __always_inline bool claim(struct flow *record, __u64 *life, __u64 next)
+{
+	bool mine = __sync_val_compare_and_swap(&record->life, *life, next) == *life;
+
+	if (mine)
+		*life = next;
+	return mine;
+}
+
+/* Nothing finds it any more. Packets on other CPUs may hold it still, and are long gone a tick later. */
+static __always_inline bool may_be_had(const struct sweep *sweep, const struct flow *record, __u64 life)
+{
+	if (record->kind != RECORD_FLOW && ((struct mapping *)record)->users & ~USERS_OVER)
+		return false; /* over, and flows that are too have not been taken out yet */
+	return (__s32)(sweep->now - (__u32)life) >= (__s32)quarantine;
+}
+
 static __always_inline long sweep_record(__u64 index, struct sweep *sweep)
 {
+	const __u64 busy = (__u64)PHASE_BUSY << 40;
 	__u32 number = sweep->first + index;
 	struct flow *record = flow_at(number);
 	__u64 life;
-	__u32 phase;
 
 	if (!record || !number)
 		return 0;
 	life = life_of(record);
-	phase = phase_of(life);
-	if (phase == PHASE_LIVE) {
-		if (life & (__u64)PHASE_BUSY << 40)
-			return 0;
-		if (record->kind == RECORD_FLOW ? !is_over(sweep, record, number, life) :
-						  !is_unused(sweep, (struct mapping *)record))
+	if (life & busy)
+		return 0;
+	if (phase_of(life) == PHASE_LIVE) {
+		if (record->kind == RECORD_FLOW ? !is_over(sweep, record, number, life)
+						: !is_unused(sweep, (struct mapping *)record))
 			return 0;
 		end_record(record, life >> 48);
 		life = life_of(record);
-		phase = phase_of(life);
 	}
-	if (phase == PHASE_OVER) {
+	if (phase_of(life) == PHASE_OVER && !(life & busy) && claim(record, &life, life | busy)) {
 		take_out(sweep, record, number);
-		*(volatile __u64 *)&record->life = in_phase(life, PHASE_GONE);
+		claim(record, &life, (in_phase(life, PHASE_GONE) & ~DEADLINE) | sweep->now);
 		sweep->took++;
-	} else if (phase == PHASE_GONE) {
-		if (record->kind != RECORD_FLOW && ((struct mapping *)record)->users & ~USERS_OVER)
-			return 0; /* over, and flows that are too have not been taken out yet */
-		give_back(record, number);
+	} else if (phase_of(life) == PHASE_GONE && may_be_had(sweep, record, life) &&
+		   claim(record, &life, in_phase(life, PHASE_FREE))) {
+		bpf_map_push_elem(&freed, &number, 0);
 		sweep->took++;
 	}
 	return 0;
@@ -90,10 +105,10 @@ static long sweep_one(__u64 index, struct sweep *sweep)
 }
 
 /* How many of `count` records from `first` on were taken out or given back. */
-static __always_inline __u32 sweep_part(__u32 first, __u32 count)
+static __always_inline __u32 sweep_part(__u32 first, __u32 count, __u32 stand_in)
 {
 	struct control *control = control_at(0);
-	struct sweep sweep = { .stand_in = packet_here(STAND_IN), .first = first };
+	struct sweep sweep = { .stand_in = packet_here(stand_in), .first = first };
 
 	if (!control || !sweep.stand_in)
 		return 0;
@@ -111,6 +126,26 @@ static __always_inline __u32 records_used(void)
 	__u32 used = allocation ? *(volatile __u32 *)&allocation->next : 0;
 
 	return used < flow_capacity ? used : flow_capacity;
+}
+
+static long end_one(__u64 index, struct sweep *sweep)
+{
+	struct flow *flow = flow_at(sweep->first + index);
+
+	if (!flow || flow->kind != RECORD_FLOW || phase_of(life_of(flow)) != PHASE_LIVE)
+		return 0;
+	end_record(flow, life_of(flow) >> 48);
+	sweep->took++;
+	return 0;
+}
+
+/* How many flows of `count` records from `first` on were ended. */
+static __always_inline __u32 end_part(__u32 first, __u32 count)
+{
+	struct sweep sweep = { .first = first };
+
+	bpf_loop(count < MOST_SWEPT ? count : MOST_SWEPT, end_one, &sweep, 0);
+	return sweep.took;
 }
 
 struct clock {
@@ -137,7 +172,7 @@ static int tick(void *map, __u32 *key, struct clock *clock)
 		*(volatile __u32 *)&control->now = bpf_ktime_get_ns() >> TICK_SHIFT;
 	if (clock->next >= used)
 		clock->next = 0;
-	sweep_part(clock->next, count);
+	sweep_part(clock->next, count, STAND_IN_OF_TIMER);
 	clock->next += count;
 	bpf_timer_start(&clock->timer, SWEEP_NS, 0);
 	return 0;

@@ -63,18 +63,22 @@ class Bench:
 
     def apply(self, tables: Tables, ports: Ports, neighbours: Neighbours, judge_flows: bool) -> None:
         """Tables, ports and MACs for the packet path; what it learned before is forgotten."""
+        for key, family, address in self.neighbours:
+            self.path.set_neighbor(key, family, address, None)
+        self.neighbours = neighbours
+        self.path.apply(tables, self.bindings(tables, ports), judge_flows=judge_flows)
+        for (key, family, address), mac in neighbours.items():
+            self.path.set_neighbor(key, family, address, mac)
+
+    def bindings(self, tables: Tables, ports: Ports) -> Bindings:
+        """The devices for ports, and for the namespaces of all attachments."""
         namespaces = {
             a.key: PortBinding(self.ifindex["n" + a.key.interface[1:]], bytes(6), 1500)
             for vpc in tables.vpcs.values()
             for a in vpc.attachments
         }
         bound = {name: PortBinding(self.ifindex[name], info.mac, info.mtu) for name, info in ports.items()}
-        for key, family, address in self.neighbours:
-            self.path.set_neighbor(key, family, address, None)
-        self.neighbours = neighbours
-        self.path.apply(tables, Bindings(bound, namespaces), judge_flows=judge_flows)
-        for (key, family, address), mac in neighbours.items():
-            self.path.set_neighbor(key, family, address, mac)
+        return Bindings(bound, namespaces)
 
     def compare(self, twin: Twin, frame: bytes, interface: str, hook: Hook, where: str) -> tuple[Verdict, str, bytes]:
         """What both make of a frame: the verdict, the port that it left on (empty: none), and how.

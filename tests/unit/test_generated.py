@@ -6,10 +6,11 @@ from pathlib import Path
 
 from isthmus.tables.document import document
 from isthmus.tables.header import header
-from isthmus.tables.layout import RECORDS
+from isthmus.tables.layout import CODES, RECORDS
 from isthmus.tables.verdicts import MEANING, VERDICT_COUNT, Verdict
 
 ROOT = Path(__file__).parents[2]
+CODE_BYTES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 
 def test_header_is_fresh() -> None:
@@ -32,5 +33,6 @@ def test_records_have_no_implicit_padding() -> None:
     for made in RECORDS.values():
         for field in made.fields:
             offset, _ = made.layout[field.name]
-            align = {"__u8": 1, "__u16": 2, "__u32": 4, "__u64": 8, "struct addr": 8, "struct span": 4}[field.type]
+            inner = RECORDS[field.type.removeprefix("struct ")].codes if field.type.startswith("struct ") else ""
+            align = max(CODE_BYTES[code] for code in inner) if inner else CODE_BYTES[CODES[field.type]]
             assert offset % align == 0, (made.name, field.name)

@@ -19,14 +19,17 @@ from isthmus.tables.layout import PHASES, RECORD_KINDS, RECORDS
 
 MOST_VPCS: Final = 1 << 16
 """The inside key of a mapping holds two VPCs in 32 bits."""
+QUARANTINE_TICKS: Final = 2
+"""Records that were taken out rest so long, while packets may hold them."""
 SIZED_BY_FLOWS: Final = ("flows", "fragments")
 """Capacities that set the sizes of several maps."""
 
 _RECORDS_A_FLOW: Final = 2  # itself, and a mapping of its own
 _PLACES: Final = 8  # slots of a bucket, fragments of a set
 _SLICE: Final = 1 << 16  # records swept in one call
+_PASSES: Final = 8
 _ASK: Final = struct.Struct("=4I")
-_CLOCK, _SWEEP, _END = range(3)
+_CLOCK, _SWEEP, _END, _END_ALL = range(4)
 _U32: Final = struct.Struct("=I")
 _SIZE: Final = RECORDS["flow"].size
 
@@ -102,11 +105,13 @@ class Conversations:
         self._asked = loaded.program("flows_ask")
         self._vpc, self._peering = vpc, peering
         self._allocation[:4] = _U32.pack(1)  # record 0 is none
+        self._kernel_clock = False
 
     def start_clock(self) -> None:
         """Have the kernel keep the time of flows, and sweep, for as long as the object is loaded."""
         self.set_now(time.monotonic_ns() >> TICK_SHIFT)
         self._ask(_CLOCK)
+        self._kernel_clock = True
 
     def set_now(self, tick: int) -> None:
         """Tell the time, where the kernel does not."""
@@ -118,19 +123,26 @@ class Conversations:
         return int(_U32.unpack(self._control[4:8])[0])
 
     def sweep(self) -> int:
-        """Take out what is over, until nothing is left of it: how many records that were.
+        """Take out what is over, and what nothing needs then: how many records that were.
 
-        Everything is judged by the configuration now. Other CPUs go on meanwhile."""
+        Everything is judged by the configuration now. Other CPUs go on meanwhile, so this ends after the few passes
+        that a flow, its mapping and the use of its address need, also where there is always something."""
         took = 0
-        while found := sum(self._ask(_SWEEP, first, _SLICE) for first in range(1, self._used() + 1, _SLICE)):
+        for _ in range(_PASSES):
+            found = self._ask_of_all(_SWEEP)
             took += found
+            if not found:
+                break
         return took
 
     def forget(self) -> None:
-        """End every flow, and free all mappings but the TCP ports in their hold-down."""
-        for slot, record in self._live(RECORD_KINDS["FLOW"]):
-            self._ask(_END, slot, record[0] >> 48)
+        """End every flow, and free all mappings but the TCP ports in their hold-down; their records may be had again
+        when this returns."""
+        self._ask_of_all(_END_ALL)
         self.sweep()
+        if self._kernel_clock:
+            time.sleep((QUARANTINE_TICKS + 1) * (1 << TICK_SHIFT) / 1e9)
+            self.sweep()
 
     def end(self, conversation: Conversation) -> bool:
         """End a flow: its next packet is judged as if there had been none. False if it had ended before."""
@@ -161,6 +173,9 @@ class Conversations:
 
     def _used(self) -> int:
         return min(int(_U32.unpack(self._allocation[:4])[0]), self._capacity)
+
+    def _ask_of_all(self, what: int) -> int:
+        return sum(self._ask(what, first, _SLICE) for first in range(1, self._used() + 1, _SLICE))
 
     def _ask(self, what: int, first: int = 0, count: int = 0) -> int:
         return int(_ASK.unpack(self._asked.run_syscall(_ASK.pack(what, first, count, 0)))[3])

@@ -17,7 +17,13 @@ from typing import Literal, NamedTuple, Self
 
 from isthmus.datapath.barrier import Barrier
 from isthmus.datapath.bindings import Bindings, Hook
-from isthmus.datapath.conversations import MOST_VPCS, SIZED_BY_FLOWS, Conversations, size_flows
+from isthmus.datapath.conversations import (
+    MOST_VPCS,
+    QUARANTINE_TICKS,
+    SIZED_BY_FLOWS,
+    Conversations,
+    size_flows,
+)
 from isthmus.datapath.dump import Ids, Reader
 from isthmus.datapath.libbpf import (
     BpfError,
@@ -166,6 +172,7 @@ class PacketPath:
                     entries = getattr(room, item.name)
                     loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
             size_flows(loaded, room.flows, room.fragments, room.sides)
+            loaded.set_rodata("quarantine", _U32.pack(QUARANTINE_TICKS if clock == "kernel" else 0))
             loaded.set_rodata("secret", (secrets.randbits(64) if secret is None else secret).to_bytes(8, sys.byteorder))
             loaded.resize("payloads", possible_cpus())
             loaded.resize("answer_times", room.attachments)

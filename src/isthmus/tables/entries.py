@@ -78,8 +78,8 @@ class Attachment(NamedTuple):
 
     ``addresses`` are the gateway's own here, as (family, address, prefix length). ``icmp_source`` is the
     source of ICMP that the gateway itself sends to hosts here, per family; None: it sends none.
-    ``mtu`` in bytes of the IP packet; 0: that of the port. ``mss``: the largest segment that a TCP SYN may ask for here,
-    in bytes; 0: whatever it asks for.
+    ``mtu`` in bytes of the IP packet; 0: that of the port. ``mss``: the largest segment that a TCP SYN may ask for
+    here, in bytes; 0: whatever it asks for.
     """
 
     key: AttachmentKey

@@ -1,4 +1,4 @@
-"""What the packet path and its twin agree on about flows beside the layouts: the clock, and how ports are looked for."""
+"""What the packet path and its twin agree on about flows: the clock, TCP bits, how far ports are looked for."""
 
 from __future__ import annotations
 

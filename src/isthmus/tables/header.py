@@ -27,7 +27,7 @@ def _enum(name: str, prefix: str, members: dict[str, int]) -> str:
 
 
 def _members(kind: type[IntEnum] | type[IntFlag]) -> dict[str, int]:
-    return {member.name: int(member) for member in kind}
+    return {str(member.name): int(member) for member in kind}
 
 
 def _field(field: Field) -> str:
