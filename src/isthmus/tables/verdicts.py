@@ -83,7 +83,7 @@ MEANING: dict[Verdict, str] = {
     Verdict.NO_FLOW: "needs a flow, there is none, and it starts none: TCP in mid-stream, an unasked echo reply",
     Verdict.FLOW_CONFLICT: "another conversation has the answers that this one would get",
     Verdict.FLOW_TABLE_FULL: "no room for a new flow or mapping; those that are there go on",
-    Verdict.FRAGMENT_NO_STATE: "a later fragment, where ports or a flow decide, and the first one did not pass before it",
+    Verdict.FRAGMENT_NO_STATE: "a later fragment, where ports or a flow decide, and its first has not passed before",
     Verdict.ICMP_MALFORMED: "an ICMP error with too little inside, about another error, or about a packet of others",
     Verdict.NAT_EXHAUSTED: "the pool has no free port",
     Verdict.NAT_PROTOCOL: "the pool has no free address for this protocol, which has no ports",
