@@ -7,25 +7,40 @@
 #include "stages/mapping.h"
 #include "stages/revise.h"
 
-/* Another CPU has just opened the same flow: it is followed. */
+/* Another CPU has just opened the same flow, from here or from the other end: it is followed. */
 static __always_inline int adopt(struct packet *packet, __u32 reference)
 {
 	struct flow *flow = flow_at(reference & FLOW_RECORD);
+	__u32 back = reference >> 31;
+	struct flow_key *to;
 
 	if (!flow)
 		return V_INTERNAL;
-	packet->src = flow->keys[1].dst;
-	packet->ports.src = flow->keys[1].dport;
-	packet->hop = flow->hops[0];
-	packet->flow = reference & FLOW_RECORD;
+	to = &flow->keys[back ^ 1];
+	packet->src = to->dst;
+	packet->ports = (struct ports){ to->dport, to->sport };
+	packet->hop = flow->hops[back];
+	packet->flow = reference;
 	return packet->hop ? 0 : V_NO_ROUTE;
+}
+
+/* The reference for this packet to a flow that has one of its keys: 0 if it is another conversation. Echoes have one who asks. */
+static __always_inline __u32 as_same(const struct packet *packet, __u32 reference)
+{
+	struct flow *other = flow_at(reference & FLOW_RECORD);
+
+	if (other && same_key(&other->keys[0], &packet->flow_key))
+		return reference & FLOW_RECORD;
+	if (other && !(packet->ip.flags & ICMP) && same_key(&other->keys[1], &packet->flow_key))
+		return (reference & FLOW_RECORD) | FLOW_BACK;
+	return 0;
 }
 
 /* What `judge` has found, and on a stateful side a mapping: packet->src and dst are translated, or mapped. 0 or a verdict. */
 __noinline int open_flow(struct packet *packet)
 {
 	struct candidate *candidate;
-	struct flow *flow, *other;
+	struct flow *flow;
 	struct mapping *mapping;
 	struct vpc *sender;
 	struct side *here;
@@ -83,18 +98,14 @@ __noinline int open_flow(struct packet *packet)
 	if (found) {
 		give_back(flow, number);
 		drop_use(packet->mapping);
-		other = flow_at(found & FLOW_RECORD);
-		if (found == NO_ROOM || !other)
-			return V_FLOW_TABLE_FULL;
-		return found >> 31 && same_key(&other->keys[0], &packet->flow_key) ? adopt(packet, found)
-										   : V_FLOW_CONFLICT;
-	}
-	found = enter_key(number, 0);
-	if (found) {
+	} else {
+		found = enter_key(number, 0);
+		if (!found)
+			return 0;
 		end_record(flow, life_of(flow) >> 48);
-		if (found == NO_ROOM)
-			return V_FLOW_TABLE_FULL;
-		return found >> 31 ? V_FLOW_CONFLICT : adopt(packet, found);
 	}
-	return 0;
+	if (found == NO_ROOM)
+		return V_FLOW_TABLE_FULL;
+	found = as_same(packet, found);
+	return found ? adopt(packet, found) : V_FLOW_CONFLICT;
 }
