@@ -263,7 +263,7 @@ int flows_ask(struct ask *ask)
 			return 1;
 		ask->answer = bpf_timer_start(&clock->timer, 0, 0);
 		return 0;
-	case ASK_SWEEP: /* records from `first` on */
+	case ASK_SWEEP: /* of the records ever taken, from `first` on */
 		ask->answer = sweep_part(ask->first, ask->count, STAND_IN_OF_USER);
 		return 0;
 	case ASK_END: /* the flow in record `first`, if its version is `count` */
@@ -272,7 +272,7 @@ int flows_ask(struct ask *ask)
 		if (flow)
 			end_record(flow, ask->count);
 		return 0;
-	case ASK_END_ALL: /* flows in records from `first` on */
+	case ASK_END_ALL: /* likewise */
 		ask->answer = end_part(ask->first, ask->count);
 		return 0;
 	}

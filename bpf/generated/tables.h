@@ -162,10 +162,10 @@ struct control {
 	__u32 now; /* the time in ticks */
 };
 
-/* Slot 0: how many records of flows were ever taken. */
+/* Slot 0 of flows, 1 of mappings: how many records were ever taken. The rest was never used. */
 struct allocation {
-	__u32 next; /* the first that never was */
-	__u32 pad;
+	__u32 taken;
+	__u32 pad[15]; /* a cache line: every new flow writes here */
 };
 
 /* A packet's port and tag, in one generation. */

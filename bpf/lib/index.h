@@ -75,9 +75,15 @@ static __always_inline bool same_key(const struct flow_key *a, const struct flow
 	       a->dport == b->dport && a->vpc == b->vpc;
 }
 
-static __always_inline struct bucket *second_bucket(__u64 hash)
+/* Flows and mappings have buckets of their own: what packets look at lies close together. */
+static __always_inline struct bucket *first_bucket(__u64 hash, __u32 what)
 {
-	return bucket_at(((__u32)hash & bucket_mask) ^ ((1 + (hash >> 40 & 62)) & bucket_mask));
+	return bucket_at(((__u32)hash & bucket_mask) + (what >> 16 ? bucket_mask + 1 : 0));
+}
+
+static __always_inline struct bucket *second_bucket(__u64 hash, __u32 what)
+{
+	return first_bucket(hash ^ (1 + (hash >> 40 & 62)), what);
 }
 
 /* The reference of the live record in this bucket that has the key, 0 if none has. */
@@ -101,7 +107,7 @@ static __always_inline __u32 find_in(const struct bucket *bucket, __u64 hash, co
 static __always_inline __u32 find_key(const struct flow_key *key, __u32 what)
 {
 	__u64 hash = hash_of(key, what);
-	struct bucket *bucket = bucket_at((__u32)hash & bucket_mask);
+	struct bucket *bucket = first_bucket(hash, what);
 	__u32 found;
 
 	if (!bucket)
@@ -109,7 +115,7 @@ static __always_inline __u32 find_key(const struct flow_key *key, __u32 what)
 	found = find_in(bucket, hash, key, what);
 	if (found)
 		return found;
-	bucket = second_bucket(hash);
+	bucket = second_bucket(hash, what);
 	return bucket ? find_in(bucket, hash, key, what) : 0;
 }
 
@@ -152,8 +158,8 @@ __noinline __u32 enter_key(__u32 number, __u32 which)
 	what = kind_of_flow(record->proto, record->family, record->kind);
 	hash = hash_of(key, what);
 	slot = hash >> 32 << 32 | which << 31 | (number & FLOW_RECORD);
-	first = bucket_at((__u32)hash & bucket_mask);
-	second = second_bucket(hash);
+	first = first_bucket(hash, what);
+	second = second_bucket(hash, what);
 	lock = lock_for(hash);
 	if (!first || !second || !lock || !acquire(lock))
 		return NO_ROOM;
@@ -183,14 +189,16 @@ __noinline int leave_key(__u32 number, __u32 which)
 	struct flow *record = flow_at(number & FLOW_RECORD);
 	struct bucket *first, *second;
 	__u64 hash, slot;
+	__u32 what;
 
 	if (!record)
 		return 0;
 	which &= 1;
-	hash = hash_of(&record->keys[which], kind_of_flow(record->proto, record->family, record->kind));
+	what = kind_of_flow(record->proto, record->family, record->kind);
+	hash = hash_of(&record->keys[which], what);
 	slot = hash >> 32 << 32 | which << 31 | (number & FLOW_RECORD);
-	first = bucket_at((__u32)hash & bucket_mask);
-	second = second_bucket(hash);
+	first = first_bucket(hash, what);
+	second = second_bucket(hash, what);
 	if (first)
 		take_from(first, slot);
 	if (second)
@@ -198,25 +206,41 @@ __noinline int leave_key(__u32 number, __u32 which)
 	return 0;
 }
 
-/* A record for a new flow or mapping, nobody else's; 0: there is none. */
-static __always_inline __u32 take_record(void)
+/* Records of flows come first, then those of mappings, as many. */
+static __always_inline bool is_of_mapping(__u32 number)
 {
-	struct allocation *allocation = allocation_at(0);
-	__u32 number;
+	return number > flow_capacity;
+}
 
-	if (!bpf_map_pop_elem(&freed, &number))
+/* A record for a new flow, or mapping, nobody else's; 0: there is none. */
+static __always_inline __u32 take_record(bool mapping)
+{
+	struct allocation *allocation = allocation_at(mapping);
+	__u32 number, taken;
+
+	if (!(mapping ? bpf_map_pop_elem(&freed_mappings, &number) : bpf_map_pop_elem(&freed, &number)))
 		return number;
-	if (!allocation || *(volatile __u32 *)&allocation->next >= flow_capacity)
+	if (!allocation || *(volatile __u32 *)&allocation->taken >= flow_capacity)
 		return 0;
-	number = __sync_fetch_and_add(&allocation->next, 1);
-	return number < flow_capacity ? number : 0;
+	taken = __sync_fetch_and_add(&allocation->taken, 1);
+	if (taken >= flow_capacity)
+		return 0;
+	return 1 + taken + (mapping ? flow_capacity : 0);
+}
+
+static __always_inline void free_record(__u32 number)
+{
+	if (is_of_mapping(number))
+		bpf_map_push_elem(&freed_mappings, &number, 0);
+	else
+		bpf_map_push_elem(&freed, &number, 0);
 }
 
 /* One that never was in the index. */
 static __always_inline void give_back(struct flow *record, __u32 number)
 {
 	*(volatile __u64 *)&record->life = in_phase(life_of(record), PHASE_FREE);
-	bpf_map_push_elem(&freed, &number, 0);
+	free_record(number);
 }
 
 /* From now on it is found by its keys, once they are entered. Its version is another than before. */

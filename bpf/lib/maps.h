@@ -39,9 +39,9 @@ TABLE(hops, hop, 1)
 TABLE(attachments, attachment, 1)
 TABLE(traces, trace_record, 1)
 TABLE(port_ranges, port_range, 1)
-/* Conversations and mappings; found by `buckets` (lib/index.h). Slot 0 is never one. */
+/* Conversations, then as many mappings and uses of addresses; found by `buckets` (lib/index.h). Slot 0 is never one. */
 TABLE(flows, flow, 1)
-TABLE(allocations, allocation, 1)
+TABLE(allocations, allocation, 2)
 /* Untagged frames, by generation and ifindex: what most frames are. `classes` holds all others. */
 TABLE(interfaces, classified, 2)
 /* MAC addresses of routers that are next hops; slot 0 is never one. `neighbours` holds those of hosts on a link. */
@@ -95,7 +95,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__type(value, __u32);
 	__uint(max_entries, 1);
-} freed SEC(".maps");
+} freed SEC(".maps"), freed_mappings SEC(".maps");
 
 /* Packets that found a side's pool exhausted, by its number. */
 struct {
@@ -116,8 +116,8 @@ struct {
 /* Set at load. */
 const volatile __u32 vpc_capacity = 1;	     /* slots of one generation in `vpcs` */
 const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
-const volatile __u32 flow_capacity = 1;	     /* slots of `flows` */
-const volatile __u32 bucket_mask;	     /* buckets, a power of two, minus one */
+const volatile __u32 flow_capacity;	     /* conversations; and mappings */
+const volatile __u32 bucket_mask;	     /* buckets of flows, a power of two, minus one; then as many of mappings */
 const volatile __u32 fragment_mask;	     /* sets of fragments, likewise */
 const volatile __u32 quarantine;	     /* ticks until a record that was taken out may be had */
 const volatile __u64 secret;		     /* of hashes: so that nobody can choose what collides */

@@ -68,7 +68,7 @@ __noinline __u32 use_address(struct search *search, __u32 port_count)
 	key->sport = 0;
 	found = find_key(key, what);
 	if (!found) {
-		number = take_record();
+		number = take_record(true);
 		fresh = flow_at(number);
 		if (!number || !fresh) {
 			search->full = 1;
@@ -222,7 +222,7 @@ __noinline int make_mapping(struct packet *packet, __u32 side_slot)
 
 	if (!packet || !side)
 		return V_INTERNAL;
-	search.number = take_record();
+	search.number = take_record(true);
 	record = flow_at(search.number & FLOW_RECORD);
 	mapping = mapping_at(search.number);
 	if (!search.number || !record || !mapping)

@@ -65,7 +65,7 @@ __noinline int open_flow(struct packet *packet)
 		packet->ports.src = mapping->keys[1].sport;
 	}
 	set_flow_key(packet, &packet->ip, false);
-	number = take_record();
+	number = take_record(false);
 	flow = flow_at(number);
 	if (!number || !flow) {
 		drop_use(packet->mapping);

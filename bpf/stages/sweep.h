@@ -13,10 +13,26 @@
 #define SWEEP_PARTS 512 /* of the table, one each time: about two seconds for all */
 #define MOST_SWEPT  (1 << 20)
 
+/* The i-th of the records ever taken: flows, then mappings. */
 struct sweep {
 	struct packet *stand_in;
 	__u32 first, now, revision, took;
+	__u32 flows; /* ever taken */
 };
+
+static __always_inline __u32 ever_taken(bool mappings)
+{
+	struct allocation *allocation = allocation_at(mappings);
+	__u32 taken = allocation ? *(volatile __u32 *)&allocation->taken : 0;
+
+	return taken < flow_capacity ? taken : flow_capacity;
+}
+
+static __always_inline __u32 record_of(const struct sweep *sweep, __u32 i)
+{
+	i += sweep->first;
+	return 1 + (i < sweep->flows ? i : flow_capacity + i - sweep->flows);
+}
 
 /* Its time has come, or it is no longer right. */
 static __always_inline bool is_over(const struct sweep *sweep, struct flow *flow, __u32 number, __u64 life)
@@ -71,11 +87,11 @@ static __always_inline bool may_be_had(const struct sweep *sweep, const struct f
 static __always_inline long sweep_record(__u64 index, struct sweep *sweep)
 {
 	const __u64 busy = (__u64)PHASE_BUSY << 40;
-	__u32 number = sweep->first + index;
+	__u32 number = record_of(sweep, index);
 	struct flow *record = flow_at(number);
 	__u64 life;
 
-	if (!record || !number)
+	if (!record)
 		return 0;
 	life = life_of(record);
 	if (life & busy)
@@ -93,7 +109,7 @@ static __always_inline long sweep_record(__u64 index, struct sweep *sweep)
 		sweep->took++;
 	} else if (phase_of(life) == PHASE_GONE && may_be_had(sweep, record, life) &&
 		   claim(record, &life, in_phase(life, PHASE_FREE))) {
-		bpf_map_push_elem(&freed, &number, 0);
+		free_record(number);
 		sweep->took++;
 	}
 	return 0;
@@ -104,11 +120,11 @@ static long sweep_one(__u64 index, struct sweep *sweep)
 	return sweep_record(index, sweep);
 }
 
-/* How many of `count` records from `first` on were taken out or given back. */
+/* How many of `count` records, from the `first` of those ever taken on, were taken out or given back. */
 static __always_inline __u32 sweep_part(__u32 first, __u32 count, __u32 stand_in)
 {
 	struct control *control = control_at(0);
-	struct sweep sweep = { .stand_in = packet_here(stand_in), .first = first };
+	struct sweep sweep = { .stand_in = packet_here(stand_in), .first = first, .flows = ever_taken(false) };
 
 	if (!control || !sweep.stand_in)
 		return 0;
@@ -120,17 +136,9 @@ static __always_inline __u32 sweep_part(__u32 first, __u32 count, __u32 stand_in
 	return sweep.took;
 }
 
-static __always_inline __u32 records_used(void)
-{
-	struct allocation *allocation = allocation_at(0);
-	__u32 used = allocation ? *(volatile __u32 *)&allocation->next : 0;
-
-	return used < flow_capacity ? used : flow_capacity;
-}
-
 static long end_one(__u64 index, struct sweep *sweep)
 {
-	struct flow *flow = flow_at(sweep->first + index);
+	struct flow *flow = flow_at(record_of(sweep, index));
 
 	if (!flow || flow->kind != RECORD_FLOW || phase_of(life_of(flow)) != PHASE_LIVE)
 		return 0;
@@ -142,7 +150,7 @@ static long end_one(__u64 index, struct sweep *sweep)
 /* How many flows of `count` records from `first` on were ended. */
 static __always_inline __u32 end_part(__u32 first, __u32 count)
 {
-	struct sweep sweep = { .first = first };
+	struct sweep sweep = { .first = first, .flows = ever_taken(false) };
 
 	bpf_loop(count < MOST_SWEPT ? count : MOST_SWEPT, end_one, &sweep, 0);
 	return sweep.took;
@@ -164,7 +172,7 @@ struct {
 static int tick(void *map, __u32 *key, struct clock *clock)
 {
 	struct control *control = control_at(0);
-	__u32 used = records_used(), count = used / SWEEP_PARTS + 1;
+	__u32 used = ever_taken(false) + ever_taken(true), count = used / SWEEP_PARTS + 1;
 
 	(void)map;
 	(void)key;

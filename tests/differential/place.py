@@ -49,4 +49,4 @@ def loaded(ifindex: dict[str, int], capacity: Capacity | None = None, icmp_rate:
     """A packet path among ports. Its clock stands still until it is set, and nothing sweeps but who is asked to."""
     capacity = capacity or Capacity(flows=FLOWS)
     with PacketPath.load(capacity=capacity, record=True, icmp_rate=icmp_rate, clock="manual", secret=SECRET) as path:
-        yield Bench(path, ifindex, 2 * capacity.flows)
+        yield Bench(path, ifindex, capacity.flows)

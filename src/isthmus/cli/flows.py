@@ -122,7 +122,7 @@ def _list(gateway: State, words: list[str], limit: int, pools: bool, output_: Ou
         return
     if answer["flows"]:
         output.out().print(_flow_table(answer["flows"]))
-    full = f"{answer['records']:,} of {answer['capacity']:,} records are in use"
+    full = f"room for {answer['capacity']:,}, of which {answer['records']:,} is taken"
     match = "" if not words else " matches" if answer["total"] == 1 else " match"
     output.out().print(f"{_conversations(answer['total'])}{match}; {full}", style="bold")
     if 0 < answer["shown"] < answer["total"]:

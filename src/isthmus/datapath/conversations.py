@@ -24,7 +24,6 @@ QUARANTINE_TICKS: Final = 2
 SIZED_BY_FLOWS: Final = ("flows", "fragments")
 """Capacities that set the sizes of several maps."""
 
-_RECORDS_A_FLOW: Final = 2  # itself, and a mapping of its own
 _PLACES: Final = 8  # slots of a bucket, fragments of a set
 _SLICE: Final = 1 << 16  # records swept in one call
 _PASSES: Final = 8
@@ -74,7 +73,7 @@ class PoolUse(NamedTuple):
 
 
 class Records(NamedTuple):
-    """Records in use by kind, and how many there are for all."""
+    """Records in use by kind; ``capacity``: of flows, and of mappings and addresses together."""
 
     flows: int
     mappings: int
@@ -83,14 +82,20 @@ class Records(NamedTuple):
 
 
 def size_flows(loaded: BpfObject, flows: int, fragments: int, sides: int) -> None:
-    """Make room for so many conversations before the load; buckets are half full when all records are taken."""
-    records = flows * _RECORDS_A_FLOW + 1
-    buckets = _power_of_two(max(records * 4 // _PLACES, 64))
+    """Make room for so many conversations, and as many mappings, before the load; buckets are half full with them."""
+    buckets = _power_of_two(max(flows * 4 // _PLACES, 64))
     sets = _power_of_two(max(fragments // _PLACES, 1))
-    for name, entries in (("flows", records), ("freed", records), ("buckets", buckets), ("fragment_sets", sets)):
+    sizes = {
+        "flows": 2 * flows + 1,
+        "freed": flows,
+        "freed_mappings": flows,
+        "buckets": 2 * buckets,
+        "fragment_sets": sets,
+        "exhausted": sides,
+    }
+    for name, entries in sizes.items():
         loaded.resize(name, entries)
-    loaded.resize("exhausted", sides)
-    for name, value in (("flow_capacity", records), ("bucket_mask", buckets - 1), ("fragment_mask", sets - 1)):
+    for name, value in (("flow_capacity", flows), ("bucket_mask", buckets - 1), ("fragment_mask", sets - 1)):
         loaded.set_rodata(name, _U32.pack(value))
 
 
@@ -101,10 +106,9 @@ class Conversations:
         self._memory = loaded.map("flows").mmap()
         self._control = loaded.map("controls").mmap()
         self._allocation = loaded.map("allocations").mmap()
-        self._capacity = loaded.map("flows").max_entries
+        self._capacity = loaded.map("flows").max_entries // 2
         self._asked = loaded.program("flows_ask")
         self._vpc, self._peering = vpc, peering
-        self._allocation[:4] = _U32.pack(1)  # record 0 is none
         self._kernel_clock = False
 
     def start_clock(self) -> None:
@@ -165,24 +169,29 @@ class Conversations:
     def records(self) -> Records:
         """How full the table is: what is live or not swept yet."""
         kinds: Counter[int] = Counter()
-        for slot in range(1, self._used()):
+        for slot in (*self._taken(mappings=False), *self._taken(mappings=True)):
             at = slot * _SIZE
             if self._memory[at + 5] & ~PHASES["BUSY"] != PHASES["FREE"]:
                 kinds[self._memory[at + 118]] += 1
-        return Records(kinds[0], kinds[1], kinds[2], self._capacity - 1)
+        return Records(kinds[0], kinds[1], kinds[2], self._capacity)
 
-    def _used(self) -> int:
-        return min(int(_U32.unpack(self._allocation[:4])[0]), self._capacity)
+    def _taken(self, *, mappings: bool) -> range:
+        """The records that were ever taken."""
+        at = RECORDS["allocation"].size * mappings
+        count = min(int(_U32.unpack(self._allocation[at : at + 4])[0]), self._capacity)
+        first = 1 + self._capacity * mappings
+        return range(first, first + count)
 
     def _ask_of_all(self, what: int) -> int:
-        return sum(self._ask(what, first, _SLICE) for first in range(1, self._used() + 1, _SLICE))
+        count = len(self._taken(mappings=False)) + len(self._taken(mappings=True))
+        return sum(self._ask(what, first, _SLICE) for first in range(0, count, _SLICE))
 
     def _ask(self, what: int, first: int = 0, count: int = 0) -> int:
         return int(_ASK.unpack(self._asked.run_syscall(_ASK.pack(what, first, count, 0)))[3])
 
     def _live(self, kind: int) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Number and members of every live record of a kind."""
-        for slot in range(1, self._used()):
+        for slot in self._taken(mappings=kind != RECORD_KINDS["FLOW"]):
             at = slot * _SIZE
             raw = self._memory[at : at + _SIZE]
             if raw[5] & ~PHASES["BUSY"] != PHASES["LIVE"] or raw[118] != kind:

@@ -84,9 +84,9 @@ CONTROL = record(
 )
 ALLOCATION = record(
     "allocation",
-    "Slot 0: how many records of flows were ever taken.",
-    Field("next", "__u32", 1, "the first that never was"),
-    Field("pad", "__u32"),
+    "Slot 0 of flows, 1 of mappings: how many records were ever taken. The rest was never used.",
+    Field("taken", "__u32"),
+    Field("pad", "__u32", 15, "a cache line: every new flow writes here"),
 )
 CLASSIFY_KEY = record(
     "classify_key",

@@ -6,7 +6,7 @@ request, ``service`` carries requests and answers over a socket, ``ask`` is the 
 object on a line, an answer one JSON object, and a connection carries one of each:
 
     {"ask": "list", "filter": ["vpc=a"], "limit": 100}
-        {"flows": […], "total": N, "shown": N, "records": N, "capacity": N}
+        {"flows": […], "total": N, "shown": N, "records": N, "mappings": N, "capacity": N}
     {"ask": "clear", "filter": ["vpc=a"]}
         {"ended": N}
     {"ask": "pools"}

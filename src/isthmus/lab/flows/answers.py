@@ -67,7 +67,7 @@ class Answers:
                 yield (b", " if shown else b"") + json.dumps(row(conversation)).encode()
                 shown += 1
         flows, mappings, addresses, capacity = self._path.conversations.records()
-        records = {"records": flows + mappings + addresses, "capacity": capacity}
+        records = {"records": flows, "mappings": mappings + addresses, "capacity": capacity}
         counts = {"total": total, "shown": shown, **records}
         yield b"], " + json.dumps(counts).encode()[1:]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Room:
-    """Records of all kinds come out of one array: flows, mappings, counts of addresses. ``capacity`` None: no end."""
+    """Records of flows; or of mappings and of the counts of addresses. ``capacity`` None: no end."""
 
     capacity: int | None = None
     taken: int = 0

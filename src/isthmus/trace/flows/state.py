@@ -16,15 +16,16 @@ from isthmus.trace.packet import Packet
 class Flows:
     """Flows, mappings and notes on fragments. ``now`` is the clock, in ticks; whoever holds this sets it.
 
-    ``secret``: 64 bits that decide where the search for addresses and ports begins. ``capacity``: how many records
-    there may be, those included that wait for the sweep; None: any number.
+    ``secret``: 64 bits that decide where the search for addresses and ports begins. ``capacity``: how many flows there
+    may be, and how many mappings and addresses in use together, those included that wait for the sweep; None: any
+    number.
     """
 
     def __init__(self, secret: int = 0, capacity: int | None = None) -> None:
         self.now = 0
         self.generation = 0
         self._room = Room(capacity)
-        self.mappings = Mappings(self._room, secret)
+        self.mappings = Mappings(Room(capacity), secret)
         self._records: list[Flow] = []
         self._live: dict[Key, tuple[Flow, int]] = {}
         self._notes = Notes()
@@ -36,7 +37,7 @@ class Flows:
     @property
     def records(self) -> int:
         """How many records are taken."""
-        return self._room.taken
+        return self._room.taken + self.mappings.room.taken
 
     def reconfigured(self) -> None:
         """The tables are others from now on: every flow is to be judged again."""
