@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-TESTS = tuple(f"tests/bpf/test_{name}.py" for name in ("differential", "share", "isolation", "apply"))
+TESTS = tuple(
+    f"tests/bpf/test_{name}.py"
+    for name in ("differential", "share", "isolation", "apply", "flow_limits", "flow_random", "flow_races")
+)
 
 
 class Mutant(NamedTuple):
@@ -28,6 +31,10 @@ class Mutant(NamedTuple):
 
 GATEWAY, PARSE, PATH, RULES = ("bpf/gateway.bpf.c", *(f"bpf/stages/{n}.h" for n in ("parse", "path", "rules")))
 REWRITE, ERRORS, HOP = (f"bpf/stages/{n}.h" for n in ("rewrite", "icmp_error", "next_hop"))
+FLOW, REVISE, MAPPING, OPEN, FIRST, SWEEP, MSS = (
+    f"bpf/stages/{n}.h" for n in ("flow", "revise", "mapping", "open", "first_fragment", "sweep", "mss")
+)
+INDEX = "bpf/lib/index.h"
 
 MUTANTS = (
     Mutant("parse: seven extension headers", PARSE, "MAX_EXTENSIONS 6", "MAX_EXTENSIONS 7"),
@@ -49,22 +56,48 @@ MUTANTS = (
     Mutant("source: holes ignored", "src/isthmus/compile/sides.py", "cut(low, low + span, barred, unit)", "cut(low, low + span, [], unit)"),
     Mutant("rules: ports ignored", RULES, "s->sport < rule->sport_first ||", "0 ||"),
     Mutant("rules: payload read as ports", RULES, "if (s->flags & LATER) {", "if (0) {"),
-    Mutant("rules: a stateful rule passes", RULES, "RULE_STATELESS ? V_FORWARDED : V_NOT_CARRIED", "RULE_STATELESS ? 0 : 0"),
+    Mutant("rules: a stateful rule passes", RULES, "RULE_STATELESS ? V_FORWARDED : NEEDS_FLOW", "RULE_STATELESS ? 0 : 0"),
     Mutant("rules: index cut one off", RULES, "at.lo < cut->first.lo", "at.lo <= cut->first.lo"),
     Mutant("errors: rules not asked", ERRORS, "if (there->flags & SIDE_HAS_RULES) {", "if (0) {"),
     Mutant("errors: about another's packet", ERRORS, "!addr_equal(inner->src, ip->dst) ||", ""),
-    Mutant("errors: inner checksum forgotten", REWRITE, "all += mend_transport(start, end, inner, changes);", ""),
+    Mutant("errors: inner checksum forgotten", REWRITE, "all += mend_transport(start, end, inner, moved ? changes : 0, port_changes);", ""),
     Mutant("translate: source and destination swapped", REWRITE, "ip, packet->src, packet->dst, changes)", "ip, packet->dst, packet->src, changes)"),
     Mutant("translate: UDP without checksum gets one", REWRITE, "if (udp && !old)", "if (0)"),
     Mutant("ttl: not lowered", REWRITE, "v4->ttl--;", ""),
     Mutant("ttl: never used up", GATEWAY, "if (ip->ttl <= 1) {", "if (0) {"),
     Mutant("mtu: not asked", GATEWAY, "wire_length(ctx, hook, ip) > out->mtu", "0"),
     Mutant("next hop: of another link", HOP, "out->link, packet->ip.family", "0, packet->ip.family"),
-    Mutant("generation: always the first", GATEWAY, "control->generation & 1", "0"),
+    Mutant("generation: always the first", GATEWAY, "packet->generation = packet->revision & 1;", "packet->generation = 0;"),
     Mutant("answers: one budget for all", "bpf/stages/answer.h", "answer_allowed(attachment->link)", "answer_allowed(0)"),
     Mutant("devmap: slot 0 is given out", "src/isthmus/datapath/gateway.py", "self._ports.number(ifindex) + 1", "self._ports.number(ifindex)"),
     Mutant("neighbours: outlive their link", "src/isthmus/datapath/gateway.py", "self._neighbours.forget(link)", "pass"),
     Mutant("apply: a failure is not rolled back", "src/isthmus/datapath/gateway.py", "table.roll_back()", "pass"),
+    Mutant("flow: whose packet it is, is not in the key", FLOW, "key->vpc = packet->vpc;", "key->vpc = 0;"),
+    Mutant("flow: over, and still followed", INDEX, "(__s32)((__u32)life - now()) > 0", "1"),
+    Mutant("flow: not judged again after a change", FLOW, "(__s32)(flow->generation - packet->revision) < 0 ||", ""),
+    Mutant("flow: one that answers may start with a SYN", FLOW, "			return -1;", "			return bits;"),
+    Mutant("flow: RST changes nothing", FLOW, "return bits | TCP_STATE_RESET;", "return bits;"),
+    Mutant("flow: a SYN-ACK establishes", FLOW, "flags & TCP_ACK && bits & TCP_STATE_ANSWERED", "bits & TCP_STATE_ANSWERED"),
+    Mutant("flow: silence is not counted anew", FLOW, "(__u32)(now() + flow->timeouts[is_long_lived(bits)])", "(__u32)life"),
+    Mutant("flow: either end of an echo may ask", FLOW, "!(ip->flags & ECHO_REQUEST) == back", "1"),
+    Mutant("flow: rules are not asked again", REVISE, "if (!(side->flags & SIDE_HAS_RULES))", "if (1)"),
+    Mutant("flow: pool is not asked again", REVISE, "!flow->mapping || !pool_holds(here, family, &flow->keys[1].dst)", "!flow->mapping"),
+    Mutant("flow: route of old tables", REVISE, "packet->revised[0] = way_out(packet, reference & FLOW_RECORD, slot);", "packet->revised[0] = flow->hops[0];"),
+    Mutant("flow: two may have the same answers", OPEN, "found = enter_key(number, 1);", "found = 0;"),
+    Mutant("flow: entered without a lock", INDEX, "!lock || !acquire(lock)", "!lock"),
+    Mutant("mapping: the peer is not in its inside key", MAPPING, "packet->vpc << 16 | peer", "packet->vpc << 16"),
+    Mutant("mapping: the peer is not in its outside key", MAPPING, "record->keys[1].vpc = packet->inside.vpc & 0xffff;", "record->keys[1].vpc = 0;"),
+    Mutant("mapping: always for one destination", MAPPING, "side->flags & SIDE_PER_DESTINATION", "1"),
+    Mutant("mapping: own port is not tried first", MAPPING, "mapping->keys[1].sport = search->own;", "mapping->keys[1].sport = pool_port(search->side, 0);"),
+    Mutant("mapping: a port is reused early", SWEEP, "if ((__s32)(sweep->now - mapping->held_until) < 0 && mapping->held_until)", "if (0)"),
+    Mutant("mapping: given up while it has flows", SWEEP, "return __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;", "return true;"),
+    Mutant("fragments: payload read as ports", PARSE, "	if (ip->flags & LATER) {", "	if (0) {"),
+    Mutant("fragments: over flags that were judged", PARSE, "ip->offset == 1 && !quoted", "0"),
+    Mutant("fragments: follow whatever has the record now", FIRST, "life >> 48 != version", "0"),
+    Mutant("fragments: allowed by rules of before", FIRST, "packet->allowed = generation == packet->revision;", "packet->allowed = 1;"),
+    Mutant("errors: of a flow, ports inside not translated", ERRORS, "packet->inner_ports = (struct ports){ packet->ports.dst, packet->ports.src };", ""),
+    Mutant("translate: ports not in the checksum", REWRITE, "__u64 changes = port_changes + (ip->csum", "__u64 changes = (ip->csum"),
+    Mutant("mss: at an odd place", MSS, "if (at & 1)", "if (0)"),
 )  # fmt: skip
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 
-from pyroute2 import NetNS, netns
+from pyroute2 import IPRoute
 
 from isthmus.datapath import Capacity, PacketPath
-from isthmus.datapath.netns import inside
+from isthmus.datapath.netns import anonymous
 from tests.differential.compare import SECRET, Bench
 from tests.differential.configuration import MAX_PORTS
 
-COUNT = count()
 FLOWS = 8192
 """Room for so many, where no test asks for more or less."""
 
@@ -29,19 +26,12 @@ def bench(capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Benc
 @contextmanager
 def ports() -> Iterator[dict[str, int]]:
     """Be in a network namespace with ports p1..p7, each with its namespace end n1..n7: their interface indices."""
-    name = f"isthmus-fuzz-{os.getpid()}-{next(COUNT)}"
-    netns.create(name)
-    try:
-        with NetNS(name) as kernel:
-            for number in range(1, MAX_PORTS + 1):
-                kernel.link("add", ifname=f"p{number}", kind="veth", peer={"ifname": f"n{number}"})
-            for link in kernel.get_links():
-                kernel.link("set", index=link["index"], state="up")
-            ifindex = {link.get_attr("IFLA_IFNAME"): link["index"] for link in kernel.get_links()}
-        with inside(name):
-            yield ifindex
-    finally:
-        netns.remove(name)
+    with anonymous(), IPRoute() as kernel:
+        for number in range(1, MAX_PORTS + 1):
+            kernel.link("add", ifname=f"p{number}", kind="veth", peer={"ifname": f"n{number}"})
+        for link in kernel.get_links():
+            kernel.link("set", index=link["index"], state="up")
+        yield {link.get_attr("IFLA_IFNAME"): link["index"] for link in kernel.get_links()}
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from isthmus.tables.entries import Nat
 from tests.differential.lively import Networks, halves, lively_peering, lively_rules
 from tests.differential.pools import Pools, Terms, draw_timeouts, part_of, without_pools
 
+LARGEST: dict[Family, int] = {4: 16, 6: 48}
+"""Networks of this length have as many public addresses."""
+
 Change = Callable[[Random, Model], Model]
 
 
@@ -219,7 +222,7 @@ def _remake_peering(rng: Random, model: Model) -> Model:
     networks: dict[str, Networks] = {}
     for name in (first, second):
         networks[name] = _networks_of(model.vpcs[name])
-        if len(networks[name]) < len(FAMILIES):
+        if len(networks[name]) < len(FAMILIES) or any(net.length < LARGEST[f] for f, net in networks[name].items()):
             return model
     made = lively_peering(rng, Pools(rng), networks, first, second)
     model = model._replace(peerings={**model.peerings, peering.name: made})

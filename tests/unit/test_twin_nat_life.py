@@ -56,7 +56,7 @@ def test_a_tcp_port_is_held_for_its_own_host() -> None:
     [(0, 0), (1, 0)],
 )
 def test_what_was_mapped_before_a_refusal_stays_until_the_sweep(capacity: int, left: int) -> None:
-    """A conversation takes three records: of mappings one for itself and one for the count of its address, and a flow."""
+    """A conversation takes a record for its flow, and two for its mapping: one counts the ports of the address."""
     at = gateway(capacity=capacity)
     assert at.verdict(udp()) == Verdict.FLOW_TABLE_FULL
     assert at.flows.records == left

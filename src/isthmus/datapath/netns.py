@@ -43,3 +43,21 @@ def inside(name: str) -> Iterator[None]:
             _enter(home, "the network namespace left before")
     finally:
         os.close(home)
+
+
+@contextmanager
+def anonymous() -> Iterator[None]:
+    """Be in a new network namespace without a name in this thread; it ends with the block, or with the process.
+
+    Raises ``PermissionError`` without CAP_SYS_ADMIN."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"make a network namespace: {os.strerror(number)}")
+        try:
+            yield
+        finally:
+            _enter(home, "the network namespace left before")
+    finally:
+        os.close(home)

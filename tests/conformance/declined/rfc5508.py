@@ -1,0 +1,6 @@
+"""RFC 5508: what is declined, with the reason, and notes on what is met."""
+
+from typing import Final
+
+DECLINED: Final[dict[str, str]] = {}
+NOTES: Final[dict[str, str]] = {}
