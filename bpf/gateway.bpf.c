@@ -109,7 +109,8 @@ static __always_inline int forward(struct packet *packet, const struct vpc *vpc)
 		if (verdict)
 			return verdict;
 	}
-	return open_flow(packet);
+	verdict = open_flow(packet);
+	return verdict == SAME_FLOW ? join_flow(packet) : verdict;
 }
 
 /* flow: does it belong to a conversation? FOLLOWED, 0 or a verdict. */

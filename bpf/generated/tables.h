@@ -23,7 +23,7 @@
 #define FLOW_RECORD 0xfffffffu
 #define USERS_OVER 0x80000000u
 #define TICK_SHIFT 0x1bu
-#define MOST_TRIES 0x1000u
+#define MOST_TRIES 0x600u
 #define MOST_EACH 0x400u
 #define HOLD_DOWN 0x380u
 #define FRAGMENT_LIFE 0x27u
@@ -369,7 +369,7 @@ struct mapping {
 	__u8 proto;
 	__u8 family;
 	__u8 kind; /* enum record_kind */
-	__u8 pad3;
+	__u8 per_destination;
 	__u32 pad4[2];
 };
 

@@ -37,7 +37,7 @@ static __always_inline __u64 life_of(const struct flow *record)
 	return *(volatile const __u64 *)&record->life;
 }
 
-static __always_inline __u64 in_phase(__u64 life, enum phase phase)
+static __always_inline __u64 in_phase(__u64 life, __u32 phase)
 {
 	return (life & ~PHASE) | (__u64)phase << 40;
 }
@@ -53,6 +53,13 @@ static __always_inline __u32 now(void)
 static __always_inline bool is_alive(const struct flow *record, __u64 life)
 {
 	return phase_of(life) == PHASE_LIVE && (record->kind != RECORD_FLOW || (__s32)((__u32)life - now()) > 0);
+}
+
+/* Does it have this key? A mapping that is over owns its public port as long as a flow uses it. */
+static __always_inline bool is_held(const struct flow *record, __u64 life, __u32 which)
+{
+	return is_alive(record, life) ||
+	       (which && record->kind == RECORD_MAPPING && phase_of(life) == PHASE_OVER);
 }
 
 static __always_inline __u32 kind_of_flow(__u8 proto, __u8 family, enum record_kind kind)
@@ -96,7 +103,7 @@ static __always_inline __u32 find_in(const struct bucket *bucket, __u64 hash, co
 		if (slot >> 32 != hash >> 32)
 			continue;
 		record = flow_at(slot & FLOW_RECORD);
-		if (record && is_alive(record, life_of(record)) &&
+		if (record && is_held(record, life_of(record), slot >> 31 & 1) &&
 		    kind_of_flow(record->proto, record->family, record->kind) == what &&
 		    same_key(&record->keys[slot >> 31 & 1], key))
 			return slot;
@@ -236,29 +243,39 @@ static __always_inline void free_record(__u32 number)
 		bpf_map_push_elem(&freed, &number, 0);
 }
 
-/* One that never was in the index. */
-static __always_inline void give_back(struct flow *record, __u32 number)
+/* One that never was in the index, as it was brought to life. False: a sweep has found it over already, and does the rest. */
+static __always_inline bool give_back(struct flow *record, __u32 number, __u64 life)
 {
-	*(volatile __u64 *)&record->life = in_phase(life_of(record), PHASE_FREE);
+	if (__sync_val_compare_and_swap(&record->life, life, in_phase(life, PHASE_FREE)) != life)
+		return false;
 	free_record(number);
+	return true;
 }
 
-/* From now on it is found by its keys, once they are entered. Its version is another than before. */
-static __always_inline void bring_to_life(struct flow *record, __u32 deadline, __u8 tcp)
+/* From now on it is found by its keys, once they are entered. Its version is another than before. BUSY keeps the sweep away. */
+static __always_inline __u64 bring_to_life(struct flow *record, __u32 deadline, __u8 tcp, bool busy)
 {
 	__u64 version = (life_of(record) & VERSION) + (1ull << 48);
+	__u64 life = version | (__u64)(busy ? PHASE_LIVE | PHASE_BUSY : PHASE_LIVE) << 40 | (__u64)tcp << 32 | deadline;
 
-	*(volatile __u64 *)&record->life = version | (__u64)PHASE_LIVE << 40 | (__u64)tcp << 32 | deadline;
+	__sync_lock_test_and_set(&record->life, life); /* after all that was written */
+	return life;
 }
 
-/* From now on it matches nothing; the sweep takes it out. Others may be refreshing it. */
+static __always_inline void let_go(struct flow *record)
+{
+	__sync_fetch_and_and(&record->life, ~((__u64)PHASE_BUSY << 40));
+}
+
+/* From now on it matches nothing; the sweep takes it out. Others may be refreshing it; who has it BUSY keeps that. */
 static __always_inline void end_record(struct flow *record, __u16 version)
 {
 	for (int i = 0; i < 8; i++) {
 		__u64 life = life_of(record);
 
 		if (phase_of(life) != PHASE_LIVE || life >> 48 != version ||
-		    __sync_val_compare_and_swap(&record->life, life, in_phase(life, PHASE_OVER)) == life)
+		    __sync_val_compare_and_swap(&record->life, life,
+						in_phase(life, PHASE_OVER | (life >> 40 & PHASE_BUSY))) == life)
 			return;
 	}
 }

@@ -92,7 +92,7 @@ __noinline int note_first(struct packet *packet)
 		return 0;
 	hash = fragment_hash(packet);
 	set = fragment_set_at((hash >> 32) & fragment_mask);
-	lock = lock_for(hash);
+	lock = lock_for((hash >> 32) & fragment_mask); /* one for all of a set */
 	flow = flow_at(packet->flow & FLOW_RECORD);
 	if (!set || !lock || !flow || !acquire(lock))
 		return 0;
@@ -129,7 +129,7 @@ __noinline int follow_first(struct packet *packet)
 		return 0;
 	hash = fragment_hash(packet);
 	set = fragment_set_at((hash >> 32) & fragment_mask);
-	lock = lock_for(hash);
+	lock = lock_for((hash >> 32) & fragment_mask); /* one for all of a set */
 	if (!set || !lock || !acquire(lock))
 		return 0;
 	at = place_of(set, packet, time);
@@ -149,11 +149,13 @@ __noinline int follow_first(struct packet *packet)
 	if (!flow)
 		return V_INTERNAL;
 	life = life_of(flow);
-	if (phase_of(life) != PHASE_LIVE || life >> 48 != version)
+	if (!is_alive(flow, life) || life >> 48 != version)
 		return V_FRAGMENT_NO_STATE;
-	verdict = take_from_flow(packet, reference, false);
+	verdict = take_from_flow(packet, reference, false, false);
 	if (verdict != FOLLOWED)
 		return verdict ?: V_FRAGMENT_NO_STATE;
+	if (life_of(flow) >> 48 != version)
+		return V_FRAGMENT_NO_STATE;
 	packet->ports = (struct ports){};
 	refresh(flow, life, &packet->ip, reference >> 31);
 	return FOLLOWED;

@@ -85,6 +85,8 @@ static __always_inline int refresh(struct flow *flow, __u64 life, const struct i
 		int bits = (life & TCP_BITS) >> 32;
 		__u64 next, found;
 
+		if (!is_alive(flow, life))
+			return 0;
 		if (ip->proto == IPPROTO_TCP && !(ip->flags & LATER)) {
 			bits = tcp_after(bits, ip->tcp, back);
 			if (bits < 0)
@@ -95,7 +97,7 @@ static __always_inline int refresh(struct flow *flow, __u64 life, const struct i
 		if (next == life)
 			return 0;
 		found = __sync_val_compare_and_swap(&flow->life, life, next);
-		if (found == life || found >> 48 != version || phase_of(found) != PHASE_LIVE)
+		if (found == life || found >> 48 != version)
 			return 0;
 		life = found;
 	}
@@ -106,40 +108,44 @@ static __always_inline int refresh(struct flow *flow, __u64 life, const struct i
  * What the flow says of packets in one direction: addresses, ports, way out. FOLLOWED; 0: it is over, go on without it; or a
  * verdict. Judged again where the configuration is newer than the flow, or another CPU is just at it.
  */
-static __always_inline int take_from_flow(struct packet *packet, __u32 reference, bool initiates)
+static __always_inline int take_from_flow(struct packet *packet, __u32 reference, bool initiates, bool by_key)
 {
 	struct flow *flow = flow_at(reference & FLOW_RECORD);
 	const __u64 busy = (__u64)PHASE_BUSY << 40;
 	__u32 back = reference >> 31, hop;
 	struct flow_key *to;
 	__u64 life, after;
+	bool older;
 
 	if (!flow)
 		return 0;
 	life = life_of(flow);
+	older = (__s32)(*(volatile __u32 *)&flow->generation - packet->revision) < 0; /* before what it vouches for */
 	to = &flow->keys[back ^ 1];
 	packet->src = to->dst;
 	packet->dst = to->src;
 	packet->ports.src = to->dport;
 	packet->ports.dst = to->sport;
-	hop = flow->hops[back];
+	hop = *(volatile __u32 *)&flow->hops[back];
+	packet->side = *(volatile __u32 *)&flow->sides[back];
+	if (by_key && !same_key(&flow->keys[back], &packet->flow_key))
+		return 0; /* it has become another's since it was found */
 	after = life_of(flow);
-	if ((__s32)(flow->generation - packet->revision) < 0 || (life | after) & busy) {
+	if (older || (life | after) & busy) {
 		int verdict = revise(packet, reference);
 
-		if (verdict == REVISED_OVER) {
-			end_record(flow, life >> 48);
+		if (verdict != REVISED_KEPT && !older)
 			return 0;
-		}
 		if (verdict == REVISED_DEAD && (back || !initiates))
 			return V_NO_ROUTE;
-		if (verdict == REVISED_DEAD) {
-			packet->reopens = 1;
+		if (verdict != REVISED_KEPT) {
+			packet->reopens = verdict == REVISED_DEAD;
 			packet->tcp = life >> 32;
 			end_record(flow, life >> 48);
 			return 0;
 		}
 		hop = packet->revised[back & 1];
+		packet->side = packet->revised_sides[back & 1];
 		after = life_of(flow);
 	}
 	if (!is_alive(flow, life) || phase_of(after) != PHASE_LIVE || (life ^ after) & VERSION)
@@ -161,7 +167,7 @@ static __always_inline int follow(struct packet *packet, __u32 reference)
 	if (!flow)
 		return 0;
 	life = life_of(flow);
-	verdict = take_from_flow(packet, reference, true);
+	verdict = take_from_flow(packet, reference, true, true);
 	if (verdict != FOLLOWED)
 		return verdict;
 	return refresh(flow, life, &packet->ip, reference >> 31) ?: FOLLOWED;
@@ -177,4 +183,12 @@ static __always_inline int flow(struct packet *packet)
 	set_flow_key(packet, &packet->ip, false);
 	reference = find_key(&packet->flow_key, packet->what);
 	return reference && is_of(&packet->ip, reference, false) ? follow(packet, reference) : 0;
+}
+
+/* Another CPU has just opened the same conversation: packet->flow. 0 or a verdict. */
+__noinline int join_flow(struct packet *packet)
+{
+	int verdict = packet ? follow(packet, packet->flow) : V_INTERNAL;
+
+	return verdict == FOLLOWED ? 0 : verdict ?: V_FLOW_CONFLICT;
 }

@@ -84,14 +84,14 @@ __noinline int follow_error(struct packet *packet)
 	flow = flow_at(reference & FLOW_RECORD);
 	if (!reference || !flow || !is_of(&packet->inner, reference, true))
 		return 0;
-	verdict = take_from_flow(packet, reference, false);
+	verdict = take_from_flow(packet, reference, false, true);
 	if (verdict != FOLLOWED)
 		return verdict;
 	back = reference >> 31;
 	packet->inner_src = packet->dst;
 	packet->inner_dst = packet->src;
 	packet->inner_ports = (struct ports){ packet->ports.dst, packet->ports.src };
-	here = side_at(flow->sides[back & 1]);
+	here = side_at(packet->side);
 	if (!here)
 		return V_INTERNAL;
 	if (here->nat != NAT_STATEFUL || !addr_equal(packet->ip.src, flow->keys[back & 1].src)) {

@@ -18,14 +18,9 @@ __noinline int take_use(struct mapping *mapping, __u32 most)
 {
 	if (!mapping)
 		return false;
-	for (int i = 0; i < 8; i++) {
-		__u32 users = *(volatile __u32 *)&mapping->users;
-
-		if (users >= most)
-			return false;
-		if (__sync_val_compare_and_swap(&mapping->users, users, users + 1) == users)
-			return true;
-	}
+	if (__sync_fetch_and_add(&mapping->users, 1) < most)
+		return true;
+	__sync_fetch_and_add(&mapping->users, -1);
 	return false;
 }
 
@@ -82,11 +77,11 @@ __noinline __u32 use_address(struct search *search, __u32 port_count)
 		usage->users = 1;
 		usage->held_until = 0;
 		usage->usage = 0;
-		bring_to_life(fresh, 0, 0);
+		bring_to_life(fresh, 0, 0, false);
 		found = enter_key(number, 0);
 		if (!found)
 			return number;
-		give_back(fresh, number);
+		give_back(fresh, number, life_of(fresh));
 		if (found == NO_ROOM) {
 			search->full = 1;
 			return 0;
@@ -157,7 +152,8 @@ __noinline int mapping_fits(__u32 number, __u32 side_slot)
 	struct flow *mapping = flow_at(number & FLOW_RECORD);
 	struct side *side = side_at(side_slot);
 
-	if (!mapping || !side || !pool_holds(side, mapping->family, &mapping->keys[1].src))
+	if (!mapping || !side || !mapping_is_of_mode((struct mapping *)mapping, side) ||
+	    !pool_holds(side, mapping->family, &mapping->keys[1].src))
 		return 0;
 	return !is_ported(mapping->proto, mapping->family) || pool_holds_port(side_slot, mapping->keys[1].sport);
 }
@@ -192,12 +188,17 @@ __noinline int find_mapping(struct packet *packet, __u32 side_slot, __u32 peer)
 	found = find_key(&packet->inside, set_inside(packet, side, peer));
 	record = flow_at(found & FLOW_RECORD);
 	mapping = mapping_at(found);
-	if (!found || !record || !mapping)
+	if (!found || found >> 31 || !record || !mapping || !take_use(mapping, USERS_OVER))
 		return 0;
-	if (!mapping_fits(found, side_slot))
+	/* with a use of it, it can't become another's */
+	if (phase_of(life_of(record)) == PHASE_LIVE && same_key(&record->keys[0], &packet->inside)) {
+		if (mapping_fits(found, side_slot)) {
+			packet->mapping = found & FLOW_RECORD;
+			return 0;
+		}
 		end_record(record, life_of(record) >> 48);
-	else if (take_use(mapping, USERS_OVER))
-		packet->mapping = found & FLOW_RECORD;
+	}
+	drop_use(found & FLOW_RECORD);
 	return 0;
 }
 
@@ -233,11 +234,12 @@ __noinline int make_mapping(struct packet *packet, __u32 side_slot)
 	record->keys[0] = packet->inside;
 	record->keys[1].dst = packet->inside.dst;
 	record->keys[1].dport = packet->inside.dport;
-	record->keys[1].vpc = packet->inside.vpc & 0xffff;
+	record->keys[1].vpc = (packet->inside.vpc & 0xffff) * 0x10001; /* that no inside key has */
 	mapping->users = 1;
 	mapping->held_until = 0;
 	mapping->usage = 0;
-	bring_to_life(record, 0, 0);
+	mapping->per_destination = (side->flags & SIDE_PER_DESTINATION) != 0;
+	bring_to_life(record, 0, 0, false);
 	search.side = side_slot;
 	search.own = packet->inside.sport;
 	search.has_ports = (packet->ip.flags & (PORTS | ECHO_REQUEST)) != 0;
@@ -252,7 +254,7 @@ __noinline int make_mapping(struct packet *packet, __u32 side_slot)
 	}
 	if (!search.found) {
 		drop_use(search.usage);
-		give_back(record, search.number);
+		give_back(record, search.number, life_of(record));
 		if (search.full)
 			return V_FLOW_TABLE_FULL;
 		count_exhausted(side);
@@ -265,7 +267,7 @@ __noinline int make_mapping(struct packet *packet, __u32 side_slot)
 		end_record(record, life_of(record) >> 48);
 		drop_use(search.number);
 		mapping = mapping_at(found);
-		if (found == NO_ROOM || !mapping || !take_use(mapping, USERS_OVER))
+		if (found == NO_ROOM || found >> 31 || !mapping || !take_use(mapping, USERS_OVER))
 			return V_FLOW_TABLE_FULL;
 		packet->mapping = found & FLOW_RECORD;
 	}

@@ -7,22 +7,7 @@
 #include "stages/mapping.h"
 #include "stages/revise.h"
 
-/* Another CPU has just opened the same flow, from here or from the other end: it is followed. */
-static __always_inline int adopt(struct packet *packet, __u32 reference)
-{
-	struct flow *flow = flow_at(reference & FLOW_RECORD);
-	__u32 back = reference >> 31;
-	struct flow_key *to;
-
-	if (!flow)
-		return V_INTERNAL;
-	to = &flow->keys[back ^ 1];
-	packet->src = to->dst;
-	packet->ports = (struct ports){ to->dport, to->sport };
-	packet->hop = flow->hops[back];
-	packet->flow = reference;
-	return packet->hop ? 0 : V_NO_ROUTE;
-}
+#define SAME_FLOW 102 /* no verdict: another CPU has just opened it, from here or from the other end */
 
 /* The reference for this packet to a flow that has one of its keys: 0 if it is another conversation. Echoes have one who asks. */
 static __always_inline __u32 as_same(const struct packet *packet, __u32 reference)
@@ -45,6 +30,7 @@ __noinline int open_flow(struct packet *packet)
 	struct vpc *sender;
 	struct side *here;
 	__u32 number, found, slot;
+	__u64 life;
 	__u8 family;
 
 	if (!packet)
@@ -92,20 +78,23 @@ __noinline int open_flow(struct packet *packet)
 	set_timeouts(flow, here);
 	packet->hop = flow->hops[0];
 	packet->flow = number;
-	bring_to_life(flow, now() + flow->timeouts[packet->reopens && is_long_lived(packet->tcp)],
-		      packet->reopens ? packet->tcp : 0);
+	life = bring_to_life(flow, now() + flow->timeouts[packet->reopens && is_long_lived(packet->tcp)],
+			     packet->reopens ? packet->tcp : 0, true);
 	found = enter_key(number, 1);
-	if (found) {
-		give_back(flow, number);
-		drop_use(packet->mapping);
-	} else {
+	if (!found) {
 		found = enter_key(number, 0);
+		if (found)
+			end_record(flow, life >> 48);
+		let_go(flow);
 		if (!found)
 			return 0;
-		end_record(flow, life_of(flow) >> 48);
+	} else if (give_back(flow, number, life)) {
+		drop_use(packet->mapping);
+	} else {
+		let_go(flow); /* it was ended meanwhile: the sweep does the rest */
 	}
 	if (found == NO_ROOM)
 		return V_FLOW_TABLE_FULL;
-	found = as_same(packet, found);
-	return found ? adopt(packet, found) : V_FLOW_CONFLICT;
+	packet->flow = as_same(packet, found);
+	return packet->flow ? SAME_FLOW : V_FLOW_CONFLICT;
 }

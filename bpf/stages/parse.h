@@ -128,8 +128,10 @@ static __always_inline bool source_routed(void *start, void *end, const struct i
 	for (__u32 at = 0; at < MAX_OPTIONS; at++) {
 		__u8 *option = options + at;
 
-		if (at >= size || (void *)(option + 2) > end)
+		if (at + 1 >= size)
 			return false;
+		if ((void *)(option + 2) > end)
+			return true; /* on TC it is looked at again once it is readable */
 		if (skip) {
 			skip--;
 			continue;

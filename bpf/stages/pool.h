@@ -12,6 +12,12 @@ static __always_inline bool is_ported(__u8 proto, __u8 family)
 	       proto == (family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
+/* Was it made for one destination where the side does so, and for all where it does not? */
+static __always_inline bool mapping_is_of_mode(const struct mapping *mapping, const struct side *side)
+{
+	return !mapping->per_destination == !(side->flags & SIDE_PER_DESTINATION);
+}
+
 __noinline int pool_holds_port(__u32 side_slot, __u16 port)
 {
 	struct side *side = side_at(side_slot);

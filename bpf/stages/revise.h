@@ -95,39 +95,39 @@ __noinline int still_allowed(struct packet *packet, __u32 number, __u32 side_slo
 static __always_inline bool same_source(const struct flow *flow, const struct side *here, __u32 side_slot, __u32 family)
 {
 	struct range *range = find_range(&here->ranges[family], &flow->keys[0].src);
+	struct mapping *mapping;
 
 	if (!range)
 		return false;
 	if (here->nat != NAT_STATEFUL)
 		return !flow->mapping && addr_equal(addr_sum(flow->keys[0].src, range->delta), flow->keys[1].dst);
-	if (!flow->mapping || !pool_holds(here, family, &flow->keys[1].dst))
+	mapping = (struct mapping *)flow_at(flow->mapping);
+	if (!flow->mapping || !mapping || !mapping_is_of_mode(mapping, here) ||
+	    !pool_holds(here, family, &flow->keys[1].dst))
 		return false;
 	return !is_ported(flow->proto, family) || pool_holds_port(side_slot, flow->keys[1].dport);
 }
 
 static __always_inline void write_revised(struct flow *flow, const struct packet *packet,
-					  const struct candidate *candidate, const struct side *here)
+					  const struct candidate *candidate, const struct side *here,
+					  __u16 version)
 {
 	const __u64 busy = (__u64)PHASE_BUSY << 40;
 	__u64 life = life_of(flow);
 
-	if (phase_of(life) != PHASE_LIVE || life & busy ||
+	if (phase_of(life) != PHASE_LIVE || life & busy || life >> 48 != version ||
 	    __sync_val_compare_and_swap(&flow->life, life, life | busy) != life)
 		return;
-	flow->hops[0] = packet->revised[0];
-	flow->hops[1] = packet->revised[1];
-	flow->sides[0] = candidate->here;
-	flow->sides[1] = candidate->there;
-	flow->peering = here->peering;
-	set_timeouts(flow, here);
-	*(volatile __u32 *)&flow->generation = packet->revision;
-	for (int i = 0; i < 8; i++) {
-		__u64 mine = life_of(flow);
-
-		if (phase_of(mine) != PHASE_LIVE || (mine ^ life) & VERSION ||
-		    __sync_val_compare_and_swap(&flow->life, mine, mine & ~busy) == mine)
-			return;
+	if ((__s32)(flow->generation - packet->revision) < 0) {
+		flow->hops[0] = packet->revised[0];
+		flow->hops[1] = packet->revised[1];
+		flow->sides[0] = candidate->here;
+		flow->sides[1] = candidate->there;
+		flow->peering = here->peering;
+		set_timeouts(flow, here);
+		*(volatile __u32 *)&flow->generation = packet->revision;
 	}
+	let_go(flow);
 }
 
 /* REVISED_KEPT, and the ways out are in packet->revised; REVISED_OVER; or REVISED_DEAD: no way, and another may do. */
@@ -141,9 +141,11 @@ __noinline int revise(struct packet *packet, __u32 reference)
 	struct side *here;
 	__u32 family, slot;
 	struct addr to;
+	__u16 version;
 
 	if (!packet || !flow)
 		return REVISED_OVER;
+	version = life_of(flow) >> 48;
 	family = flow->family & 1;
 	sender = vpc_at(packet->generation * vpc_capacity + flow->keys[0].vpc);
 	owner = vpc_at(packet->generation * vpc_capacity + flow->keys[1].vpc);
@@ -169,6 +171,8 @@ __noinline int revise(struct packet *packet, __u32 reference)
 	packet->revised[0] = way_out(packet, reference & FLOW_RECORD, slot);
 	slot = trie_lookup(sender->routes[family], flow->keys[0].src.hi, flow->keys[0].src.lo);
 	packet->revised[1] = way_out(packet, reference | FLOW_BACK, slot);
-	write_revised(flow, packet, candidate, here);
+	packet->revised_sides[0] = candidate->here;
+	packet->revised_sides[1] = candidate->there;
+	write_revised(flow, packet, candidate, here, version);
 	return REVISED_KEPT;
 }

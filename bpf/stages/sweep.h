@@ -12,6 +12,7 @@
 #define SWEEP_NS    4000000ull
 #define SWEEP_PARTS 512 /* of the table, one each time: about two seconds for all */
 #define MOST_SWEPT  (1 << 20)
+#define MOST_AT_ONCE 8192
 
 /* The i-th of the records ever taken: flows, then mappings. */
 struct sweep {
@@ -39,20 +40,36 @@ static __always_inline bool is_over(const struct sweep *sweep, struct flow *flow
 {
 	if ((__s32)(sweep->now - (__u32)life) >= 0)
 		return true;
-	if (flow->generation == sweep->revision)
+	if ((__s32)(flow->generation - sweep->revision) >= 0)
 		return false;
 	return revise(sweep->stand_in, number) == REVISED_OVER;
 }
 
-/* Nobody uses it, and its port need not be held: from now on nobody can. */
-static __always_inline bool is_unused(const struct sweep *sweep, struct mapping *mapping)
+/* Is a VPC gone that the number stands for? Then nothing may be left of it: the number becomes another's. */
+static __always_inline bool is_gone(const struct sweep *sweep, __u32 vpc)
 {
-	if ((__s32)(sweep->now - mapping->held_until) < 0 && mapping->held_until)
-		return false;
-	return __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;
+	struct vpc *found = vpc_at((sweep->revision & 1) * vpc_capacity + vpc);
+
+	return !found || !found->seed;
 }
 
-static __always_inline void take_out(const struct sweep *sweep, struct flow *record, __u32 number)
+/* Is its port held for a while? Not toward a peer that is gone. */
+static __always_inline bool is_held_down(const struct sweep *sweep, const struct mapping *mapping)
+{
+	return mapping->held_until && (__s32)(sweep->now - mapping->held_until) < 0 &&
+	       !is_gone(sweep, mapping->keys[0].vpc & 0xffff);
+}
+
+/* From now on nobody gets it: its VPC is gone, or nobody uses it and its port need not be held. */
+static __always_inline bool is_unused(const struct sweep *sweep, struct mapping *mapping)
+{
+	if (mapping->kind == RECORD_MAPPING && is_gone(sweep, mapping->keys[0].vpc >> 16))
+		return true;
+	return !is_held_down(sweep, mapping) &&
+	       __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;
+}
+
+static __always_inline void take_out(struct flow *record, __u32 number)
 {
 	struct mapping *mapping;
 
@@ -62,8 +79,11 @@ static __always_inline void take_out(const struct sweep *sweep, struct flow *rec
 	if (record->kind == RECORD_MAPPING)
 		drop_use(((struct mapping *)record)->usage);
 	mapping = record->kind == RECORD_FLOW && record->mapping ? mapping_at(record->mapping) : NULL;
-	if (mapping && __sync_fetch_and_add(&mapping->users, -1) == 1 && record->proto == IPPROTO_TCP)
-		mapping->held_until = sweep->now + HOLD_DOWN;
+	if (!mapping)
+		return;
+	if (record->proto == IPPROTO_TCP)
+		mapping->held_until = now() + HOLD_DOWN; /* before it can be seen to have no users */
+	__sync_fetch_and_add(&mapping->users, -1);
 }
 
 /* Of several that sweep at once, one gets a record from one phase to the next. `life` is what it then has. */
@@ -77,10 +97,8 @@ static __always_inline bool claim(struct flow *record, __u64 *life, __u64 next)
 }
 
 /* Nothing finds it any more. Packets on other CPUs may hold it still, and are long gone a tick later. */
-static __always_inline bool may_be_had(const struct sweep *sweep, const struct flow *record, __u64 life)
+static __always_inline bool may_be_had(const struct sweep *sweep, __u64 life)
 {
-	if (record->kind != RECORD_FLOW && ((struct mapping *)record)->users & ~USERS_OVER)
-		return false; /* over, and flows that are too have not been taken out yet */
 	return (__s32)(sweep->now - (__u32)life) >= (__s32)quarantine;
 }
 
@@ -100,14 +118,19 @@ static __always_inline long sweep_record(__u64 index, struct sweep *sweep)
 		if (record->kind == RECORD_FLOW ? !is_over(sweep, record, number, life)
 						: !is_unused(sweep, (struct mapping *)record))
 			return 0;
-		end_record(record, life >> 48);
-		life = life_of(record);
+		if (record->kind != RECORD_FLOW)
+			life = life_of(record); /* it can't be another's: nobody else may take it out */
+		if (!claim(record, &life, in_phase(life, PHASE_OVER)))
+			return 0; /* a packet has refreshed it */
 	}
+	if (record->kind != RECORD_FLOW && phase_of(life) == PHASE_OVER &&
+	    (((struct mapping *)record)->users & ~USERS_OVER || is_held_down(sweep, (struct mapping *)record)))
+		return 0; /* it owns its port still */
 	if (phase_of(life) == PHASE_OVER && !(life & busy) && claim(record, &life, life | busy)) {
-		take_out(sweep, record, number);
-		claim(record, &life, (in_phase(life, PHASE_GONE) & ~DEADLINE) | sweep->now);
+		take_out(record, number);
+		claim(record, &life, (in_phase(life, PHASE_GONE) & ~DEADLINE) | now());
 		sweep->took++;
-	} else if (phase_of(life) == PHASE_GONE && may_be_had(sweep, record, life) &&
+	} else if (phase_of(life) == PHASE_GONE && may_be_had(sweep, life) &&
 		   claim(record, &life, in_phase(life, PHASE_FREE))) {
 		free_record(number);
 		sweep->took++;
@@ -173,6 +196,9 @@ static int tick(void *map, __u32 *key, struct clock *clock)
 {
 	struct control *control = control_at(0);
 	__u32 used = ever_taken(false) + ever_taken(true), count = used / SWEEP_PARTS + 1;
+
+	if (count > MOST_AT_ONCE)
+		count = MOST_AT_ONCE;
 
 	(void)map;
 	(void)key;

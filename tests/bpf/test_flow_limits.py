@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -264,6 +265,42 @@ def test_one_tenants_fragments_do_not_crowd_out_anothers(place: Bench) -> None:
     assert known[-4:] == [Verdict.FORWARDED] * 4, "its newest"
     place.set_now(place.now + ticks(FRAGMENT_S))
     assert [outcome("b", second) for _, second in pairs] == [Verdict.FRAGMENT_NO_STATE] * 4
+
+
+def test_a_fragment_of_a_conversation_that_is_over_follows_nothing(place: Bench) -> None:
+    """Its time has come, and then its peering goes: it is a stranger's, not one that waits for a route."""
+    join(place, network(timeouts=Timeouts(1, 1, 1, 1)))
+    first, second = first_and_later("c", 1, 1)
+    assert place.path.run(first, place.ifindex["p4"], "xdp").verdict is Verdict.FORWARDED
+    place.set_now(place.now + ticks(1))
+    whole = network()
+    alone = whole.vpcs["c"]._replace(exposures={4: (), 6: ()})
+    join(place, replace(whole, vpcs={**whole.vpcs, "c": alone}), judge_flows=False)
+    assert place.path.run(second, place.ifindex["p4"], "xdp").verdict is Verdict.FRAGMENT_NO_STATE
+
+
+def test_a_held_port_is_not_for_whoever_comes_in_the_place_of_its_vpc(place: Bench) -> None:
+    """a goes, and b comes with the same hosts: what is held for a's host is not b's, whatever numbers they have."""
+    join(place, network(peers="a"))
+    own = Ends(4, TCP, host("a", 1), host("t", 1), 5000, 53)
+    assert talk(place, "a", own)[0].seen.sport == 5000
+    join(place, network(peers=""))
+    join(place, network(peers="b"))
+    assert passed(send(place, "b", own)).seen.sport != 5000
+
+
+def test_refusals_are_counted_for_the_side_that_had_them(place: Bench) -> None:
+    """Not for one that comes in its place."""
+    few = ((1024, 1024),)
+    join(place, network(ports=few, peers="a"))
+    before = place.path.exhausted()
+    found = counted(place, lambda: [send(place, "a", own) for own in crowd("a", 5)])
+    assert found == {Verdict.FORWARDED: 1, Verdict.NAT_EXHAUSTED: 4}
+    assert place.path.exhausted()[SideKey("a--t", "a")] - before.get(SideKey("a--t", "a"), 0) == 4
+    join(place, network(ports=few, peers=""))
+    before = place.path.exhausted()
+    join(place, network(ports=few, peers="b"))
+    assert place.path.exhausted().items() <= before.items()
 
 
 def test_refusals_leave_no_trace(place: Bench) -> None:

@@ -34,6 +34,12 @@ def proves(*names: str) -> Callable[[Test], Test]:
     return mark
 
 
+def instead(*names: str) -> Callable[[Test], Test]:
+    """Marks a test of what is done instead of what these ask for, which are declined."""
+    mark: Callable[[Test], Test] = pytest.mark.instead(*names)
+    return mark
+
+
 class Seen(NamedTuple):
     """What became of a packet. ``to``: the VPC that it arrived in, and ``packet`` as it did (scapy's IP), if it did;
     ``answer``: what the gateway said to its sender."""

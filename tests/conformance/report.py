@@ -35,14 +35,20 @@ TABLE_HEAD = """| requirement | level | what it asks | verdict | shown by, or wh
 
 def proofs() -> dict[str, list[str]]:
     """The tests that show a requirement, by its name: ``4787 REQ-1``."""
+    return marked("proves")
+
+
+def marked(marker: str) -> dict[str, list[str]]:
+    """The tests that name a requirement with this marker. One that is skipped, or meant to fail, shows nothing."""
     found: dict[str, list[str]] = defaultdict(list)
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
         for name, value in vars(importlib.import_module(f"tests.conformance.{file.stem}")).items():
-            for mark in getattr(value, "pytestmark", ()):
-                if mark.name == "proves" and name.startswith("test_"):
-                    for requirement in mark.args:
-                        found[requirement].append(f"{file.stem}::{name}")
-    return found
+            marks = getattr(value, "pytestmark", [])
+            if not name.startswith("test_") or {"skip", "skipif", "xfail"} & {mark.name for mark in marks}:
+                continue
+            for requirement in dict.fromkeys(each for mark in marks if mark.name == marker for each in mark.args):
+                found[requirement].append(f"{file.stem}::{name}")
+    return dict(found)
 
 
 def key(requirement: Requirement) -> str:
@@ -50,19 +56,25 @@ def key(requirement: Requirement) -> str:
     return f"{requirement.rfc} {requirement.name}"
 
 
-def answer(requirement: Requirement, shown: dict[str, list[str]]) -> tuple[str, str]:
-    """The verdict, and the tests or the reason. KeyError where there is neither."""
-    module, tests = MODULES[requirement.rfc], shown.get(key(requirement))
-    if not tests:
-        return "declined", module.DECLINED[requirement.name]
+def answer(requirement: Requirement, shown: dict[str, list[str]], others: dict[str, list[str]]) -> tuple[str, str]:
+    """The verdict, and the tests or the reason, with the tests that show that. KeyError where there is neither."""
+    module, name = MODULES[requirement.rfc], key(requirement)
+    if name not in shown:
+        tests = others.get(name, [])
+        return "declined", module.DECLINED[requirement.name] + (f" Shown by {listed(tests)}." if tests else "")
     note = module.NOTES.get(requirement.name)
-    return "pass", "; ".join(f"`{test}`" for test in tests) + (f". {note}" if note else "")
+    return "pass", listed(shown[name]) + (f". {note}" if note else "")
+
+
+def listed(tests: list[str]) -> str:
+    """As the page has them."""
+    return "; ".join(f"`{test}`" for test in tests)
 
 
 def page() -> str:
     """The text of the page."""
-    shown = proofs()
-    answers = {key(one): answer(one, shown) for one in REQUIREMENTS}
+    shown, others = proofs(), marked("instead")
+    answers = {key(one): answer(one, shown, others) for one in REQUIREMENTS}
     counts = Counter(verdict for verdict, _ in answers.values())
     parts = [HEAD, f"{len(answers)} requirements: {counts['pass']} pass, {counts['declined']} declined.\n"]
     for rfc, title in TITLES.items():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from scapy.layers.inet import ICMP, TCP, UDP
 
+from isthmus.tables.address import parse_address
+from isthmus.tables.entries import Timeouts
 from isthmus.tables.verdicts import Verdict
 from tests.conformance.gateway import POOL, Gateway, answer_to, echo, host, proves, tcp, udp
 from tests.differential.compare import Bench
+from tests.differential.nat import network
 
 BLOCK = "198.18.0.0/30"
 ADDRESSES = {f"198.18.0.{number}" for number in range(4)}
@@ -33,6 +38,25 @@ def test_all_mappings_of_a_host_share_one_address(place: Bench) -> None:
 def test_hosts_spread_over_the_whole_pool(place: Bench) -> None:
     gateway = Gateway(place, pool=BLOCK)
     assert {gateway.arrives("a", udp(host("a", number), host("t", 1))).src for number in range(1, 32)} == ADDRESSES
+
+
+@proves("6888 REQ-3")
+def test_a_pool_need_not_be_one_block(place: Bench) -> None:
+    """Two pairs of addresses with a gap: hosts spread over both and get their answers there."""
+    tables = network(pool="198.18.0.0/29", timeouts=Timeouts())
+    first = parse_address(POOL)[1]
+    pairs = tuple((first + (low << 96), first + (low + 2 << 96) - 1) for low in (0, 6))
+    for key, side in tables.sides.items():
+        if side.pool:
+            assert side.pool.addresses == {4: ((first, first + (8 << 96) - 1),)}
+            tables.sides[key] = side._replace(pool=side.pool._replace(addresses={4: pairs}))
+    gateway = Gateway(place, tables=tables)
+    found = set()
+    for number in range(1, 32):
+        arrived = gateway.arrives("a", udp(host("a", number), host("t", 1)))
+        assert gateway.arrives("t", answer_to(arrived)).dst == host("a", number)
+        found.add(arrived.src)
+    assert found == {f"198.18.0.{number}" for number in (0, 1, 6, 7)}
 
 
 @proves("6888 REQ-8")
@@ -118,7 +142,7 @@ def test_new_ports_do_not_follow_one_another(place: Bench) -> None:
     for port in range(5000, 5064):
         gateway.arrives("a", udp(host("a", 1), host("t", 1), port))
         found.append(gateway.arrives("b", udp(host("b", 1), host("t", 1), port))[UDP].sport)
-    steps = [abs(after - before) for before, after in zip(found, found[1:], strict=False)]
+    steps = [abs(after - before) for before, after in pairwise(found)]
     assert len(set(found)) == len(found)
     assert sum(step < 1000 for step in steps) < len(steps) // 8
     assert max(found) - min(found) > 32768

@@ -26,7 +26,7 @@ def big(flags: str) -> Any:
 
 
 def cut(packet: Any, size: int = 800) -> list[Any]:
-    """The pieces of a packet, with so many bytes each but the last; scapy's own cut is not asked, as it wants no MF."""
+    """The pieces of a packet, in order, with so many bytes each but the last."""
     head = IP(bytes(packet))
     body = bytes(head.payload)
     return [

@@ -43,12 +43,12 @@ def test_a_changed_port_is_the_same_toward_all_too(place: Bench) -> None:
 
 
 @proves("5382 REQ-2")
-@pytest.mark.parametrize(("first", "second"), [("><", "<>"), ("<>", "><")], ids=["a-closes-first", "t-closes-first"])
-def test_a_connection_from_handshake_to_the_next_on_the_same_ports(place: Bench, first: str, second: str) -> None:
+@pytest.mark.parametrize(("closer", "other"), [(">", "<"), ("<", ">")], ids=["a-closes-first", "t-closes-first"])
+def test_a_connection_from_handshake_to_the_next_on_the_same_ports(place: Bench, closer: str, other: str) -> None:
     """Handshake, data, a half-close with data the other way, the other FIN; then all of it again."""
     gateway = Gateway(place)
-    (closer, other), half = first, f"{second[0]}A {second[1]}A"
-    connection = f"{HANDSHAKE} >PA <A <PA >A {closer}FA {other}A {half} {other}FA {closer}A"
+    closing = f"{closer}FA {other}A {other}PA {closer}A {other}FA {closer}A"
+    connection = f"{HANDSHAKE} >PA <A <PA >A {closing}"
     play(gateway, f"{connection} {connection}")
 
 

@@ -17,6 +17,8 @@ ERRORS = [(3, code) for code in range(16)] + [(11, 0), (11, 1), (12, 0), (12, 1)
 """Type and code of the errors that RFC 792, 1122 and 1812 know."""
 ROUTER = host("t", 200)
 """Of t, and in no flow."""
+ELSEWHERE = "8.8.8.8"
+"""Of no VPC."""
 
 
 def ask() -> Any:
@@ -94,7 +96,7 @@ def test_addresses_in_the_text_are_nobodys_business(place: Bench) -> None:
 
 @proves("4787 REQ-12", "4787 REQ-12a", "4787 REQ-12b")
 @pytest.mark.parametrize(("kind", "code"), ERRORS)
-@pytest.mark.parametrize("src", [host("t", 1), ROUTER], ids=["remote", "router"])
+@pytest.mark.parametrize("src", [host("t", 1), ROUTER, ELSEWHERE], ids=["remote", "router", "elsewhere"])
 def test_an_error_arrives_and_ends_nothing(place: Bench, src: str, kind: int, code: int) -> None:
     """From the server or a router in between; a sees what it had sent inside, and both talk on."""
     gateway = Gateway(place)

@@ -34,7 +34,8 @@ class Difference(AssertionError):
 class Bench:
     """A packet path in a namespace with ports p1..p7 and namespace ends n1..n7, both real devices.
 
-    ``now``: its clock, in ticks; it never goes back, whatever runs."""
+    ``records``: room for so many flows, and for as many mappings. ``now``: its clock, in ticks; it never goes back,
+    whatever runs."""
 
     path: PacketPath
     ifindex: dict[str, int]

@@ -79,13 +79,18 @@ class Conversations:
         self.hurried = False
         self.ports: Mapping[str, bytes] = {}
         self.places: dict[str, list[str]] = {}
+        self.before: dict[str, list[str]] = {}
+        self.heirs: dict[str, str] = {}
         self.packets: list[Packets] = []
         self.inviting: list[Packets] = []
         self.serial = 0
 
     def configure(self, tables: Tables, macs: Mapping[str, bytes]) -> None:
-        """From now on these are the VPCs and ports; conversations go on."""
+        """From now on these are the VPCs and ports; conversations go on.
+
+        Where a VPC has gone and another has its port, the hosts there say what those before them would have said."""
         self.ports = macs
+        self.before |= self.places
         self.places = {}
         self.packets = []
         for vpc in tables.vpcs.values():
@@ -93,6 +98,12 @@ class Conversations:
             if places:
                 self.places[vpc.name] = places
                 self.packets.append(Packets(self.rng, tables, vpc))
+        owners = {place: name for name, places in self.places.items() for place in places}
+        self.heirs = {
+            gone: owners[places[0]]
+            for gone, places in self.before.items()
+            if gone not in self.places and places[0] in owners
+        }
         self.inviting = [packets for packets in self.packets if any(packets.inviting.values())]
 
     def hurry(self) -> None:
@@ -120,6 +131,8 @@ class Conversations:
             raw = self.pieces.pop(rng.randrange(len(self.pieces)))
         else:
             raw = self._stray(talk)
+        if raw is not None and raw[0] in self.heirs:
+            raw = (self.heirs[raw[0]], *raw[1:])
         if raw is None or raw[0] not in self.places:
             packets = rng.choice(self.packets)
             where = rng.choice(self.places[packets.vpc.name])

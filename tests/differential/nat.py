@@ -32,8 +32,10 @@ def network(
     per_destination: bool = False,
     timeouts: Timeouts = TIMEOUTS,
     rules: tuple[Rule, ...] | None = (Rule("", False, None, None, (), "ingress[0]"),),
+    peers: str = "abc",
 ) -> Tables:
-    """The tables of it. ``other_pool``: that of b, where it is another. ``rules``: of c and, toward c, of t."""
+    """The tables of it. ``other_pool``: that of b, where it is another. ``rules``: of c and, toward c, of t.
+    ``peers``: those of t that are there."""
     peerings = {}
     for name in ("a", "b"):
         stateful = _side(name, "t", Nat.STATEFUL)._replace(
@@ -46,7 +48,8 @@ def network(
     sides = [_side("c", "t", Nat.PLAIN), _side("t", "c", Nat.PLAIN, of="c")]
     sides = [side._replace(ingress=rules, timeouts=timeouts) for side in sides]
     peerings["c--t"] = Peering("c--t", (sides[0], sides[1]))
-    return compile_tables(Model({name: _vpc(name) for name in sorted(PLACES)}, peerings, None))
+    peerings = {f"{name}--t": peerings[f"{name}--t"] for name in peers}
+    return compile_tables(Model({name: _vpc(name) for name in sorted((*peers, "t"))}, peerings, None))
 
 
 def _vpc(name: str) -> Vpc:

@@ -243,4 +243,4 @@ CHANGES: list[Change] = [
     _drop_peering, _change_rules, _change_metric, _change_timeouts, _change_terms, _change_pool, _change_hole,
     _change_routes, _change_attachment, _drop_vpc, _rename_vpc, _remake_peering,
 ]  # fmt: skip
-WEIGHTS = [1, 3, 1, 0.5, 2, 3, 2, 3, 1.5, 0.7, 0.7, 1]
+WEIGHTS = [1, 3, 1, 0.5, 2, 3, 2, 3, 1.5, 0.7, 1.5, 1]

@@ -247,7 +247,7 @@ class AllTaken(dict[PublicKey, Mapping]):
     [
         ("203.0.113.0", udp(5000), 1 + 1024),
         ("203.0.113.0", udp(53), 1024),  # its own port is outside
-        ("203.0.113.9", udp(5000), 3 * (1 + 1024) + 1 + 1016),  # each address is a try as well
+        ("203.0.113.9", udp(5000), (1 + 1024) + 1 + 508),  # each address is a try as well
         ("203.0.200.0", ip("10.1.1.5", WEB) / SCTP(), 1024),
     ],
 )

@@ -75,7 +75,6 @@ def test_two_records_for_mappings_are_enough_for_one() -> None:
 CHANGES: dict[str, tuple[Pool, bool]] = {
     "more addresses": (pool("203.0.113.0", "203.0.113.9"), True),
     "other ports, this one among them": (pool("203.0.113.1", "203.0.113.1", (5000, 5000)), True),
-    "per destination": (pool("203.0.113.1", "203.0.113.1", per_destination=True), True),
     "other addresses": (pool("203.0.113.2", "203.0.113.9"), False),
     "ports without this one": (pool("203.0.113.1", "203.0.113.1", (5001, 6000)), False),
 }

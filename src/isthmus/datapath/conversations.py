@@ -163,7 +163,7 @@ class Conversations:
         used: Counter[tuple[str, Family, int, int]] = Counter()
         for _, record in self._live(RECORD_KINDS["MAPPING"]):
             key = _MAPPING_OUTSIDE.of(record)
-            used[str(self._vpc(key.vpc)), _family(record), record[_PROTO], key.ends.src] += 1
+            used[str(self._vpc(key.vpc & 0xFFFF)), _family(record), record[_PROTO], key.ends.src] += 1
         return [PoolUse(*key, count) for key, count in sorted(used.items())]
 
     def records(self) -> Records:

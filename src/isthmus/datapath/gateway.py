@@ -239,7 +239,7 @@ class PacketPath:
         except BaseException:
             for table in self._store.values():
                 table.roll_back()
-            self._keep(self._numbers)
+            self._keep(self._numbers, vpcs=False)  # flows may know a number that nothing has any more
             raise
         for table in self._store.values():
             table.commit()
@@ -263,6 +263,9 @@ class PacketPath:
         if vpcs:
             self._vpc_names.keep(numbers.vpcs)
             self._peering_names.keep(numbers.peerings)
+        for side, number in self._side_numbers.items():
+            if side not in numbers.sides:  # what is counted is not for whoever gets the number next
+                self._object.map("exhausted").update(_U32.pack(number), bytes(8 * possible_cpus()))
         self._side_numbers.keep(numbers.sides)
         self._links_of.keep(numbers.exits)
         self._adjacency.keep(numbers.adjacencies)

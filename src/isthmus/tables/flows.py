@@ -11,7 +11,7 @@ HOLD_DOWN_S: Final = 120
 """A TCP mapping without flows keeps its port so long (RFC 6888 REQ-8)."""
 FRAGMENT_S: Final = 5
 """What a first fragment found is known to later ones so long."""
-MOST_TRIES: Final = 4096
+MOST_TRIES: Final = 1536
 """Addresses and ports looked at for one new mapping."""
 MOST_EACH: Final = 1024
 """Addresses looked at in all, and ports of one address."""

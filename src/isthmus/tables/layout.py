@@ -291,7 +291,7 @@ MAPPING = record(
     Field("proto", "__u8"),
     Field("family", "__u8"),
     Field("kind", "__u8", 1, "enum record_kind"),
-    Field("pad3", "__u8"),
+    Field("per_destination", "__u8"),
     Field("pad4", "__u32", 2),
 )
 FRAGMENT = record(

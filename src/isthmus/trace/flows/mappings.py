@@ -7,7 +7,7 @@ whose order depends on a secret and on who asks, so that it ends soon and nobody
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -61,23 +61,29 @@ class Mappings:
         if not mapping.flows and mapping.public.proto == TCP:
             mapping.deadline = now + ticks(HOLD_DOWN_S)
 
-    def sweep(self, now: int) -> None:
-        """Mappings that no flow needs go, and the counts of addresses that have none."""
+    def sweep(self, now: int, vpcs: Collection[str]) -> None:
+        """Mappings that no flow needs go, and the counts of addresses that have none. What was of a VPC that is gone
+        is nobody's, and its port is held all the same, but toward a peer that is gone."""
         for mapping in self._records:
-            if not mapping.over and not mapping.flows and now >= mapping.deadline:
+            held = now < mapping.deadline and mapping.private.peer in vpcs
+            gone = mapping.private.vpc not in vpcs
+            if not mapping.over and (gone or not (mapping.flows or held)):
                 self._end(mapping)
-            if mapping.over and mapping.counted:
-                mapping.counted = False
-                self.usage[_address(mapping.public)] -= 1
-        self._records, before = [one for one in self._records if one.flows or not one.over], self._records
+            if mapping.over and not mapping.flows and not held:
+                mapping.freed = True
+                del self.public[mapping.public]
+                if mapping.counted:
+                    self.usage[_address(mapping.public)] -= 1
+        self._records, before = [one for one in self._records if not one.freed], self._records
         unused = [address for address, used in self.usage.items() if not used]
         for address in unused:
             del self.usage[address]
         self.room.give_back(len(before) - len(self._records) + len(unused))
 
     def _end(self, mapping: Mapping) -> None:
+        """Nobody gets it any more; the port is its own as long as a flow uses it."""
         mapping.over = True
-        del self.private[mapping.private], self.public[mapping.public]
+        del self.private[mapping.private]
 
     def _count(self, public: PublicKey) -> bool:
         """One mapping more of an address; False: it had none, and there is no record to count them."""
@@ -122,6 +128,8 @@ def has_ports(key: PrivateKey | PublicKey) -> bool:
 
 def allows(pool: Pool, public: PublicKey) -> bool:
     """True if the pool has the address and, where there are ports, the port."""
+    if (public.remote is not None) != pool.per_destination:
+        return False  # made when ports were given otherwise: a port would have two owners
     if not holds(pool.addresses.get(public.family, ()), public.address):
         return False
     return holds(pool.ports, public.port) or not has_ports(public)

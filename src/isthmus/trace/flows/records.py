@@ -78,7 +78,8 @@ class PublicKey(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """``flows``: how many use it, counted until they are swept. ``over``: it is found no more, and its port is free.
+    """``flows``: how many use it, counted until they are swept. ``over``: it is found no more, and its port is its own
+    as long as a flow uses it, or it is held. ``freed``: no longer.
 
     ``deadline``: until then it is held, though it has no flows. ``counted``: among those of its address.
     """
@@ -89,6 +90,7 @@ class Mapping:
     over: bool = False
     deadline: int = 0
     counted: bool = False
+    freed: bool = False
 
 
 class Way(NamedTuple):

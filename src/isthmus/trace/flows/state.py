@@ -113,4 +113,4 @@ class Flows:
                 if flow.mapping is not None:
                     self.mappings.give_back(flow.mapping, self.now)
         self._records = [flow for flow in self._records if not flow.over]
-        self.mappings.sweep(self.now)
+        self.mappings.sweep(self.now, tables.vpcs.keys())
