@@ -16,11 +16,10 @@ from tests.differential.place import bench
 from tests.differential.session import run_seed
 
 HOOKS: tuple[Hook, ...] = ("xdp", "tc")
-LATER = {
-    Verdict.AUDIT, Verdict.FLOW_TABLE_FULL, Verdict.NOT_CARRIED, Verdict.PORT_DOWN, Verdict.INTERNAL,
-}  # fmt: skip
-"""Verdicts that random packets do not reach: of later versions, where there is room for all, and of what must never
-be."""
+LATER = {Verdict.AUDIT, Verdict.NOT_CARRIED, Verdict.PORT_DOWN, Verdict.INTERNAL}
+"""Verdicts that random packets do not reach: of later versions, and of what must never be."""
+ELSEWHERE = {Verdict.FLOW_TABLE_FULL, Verdict.FLOW_CONFLICT, Verdict.NAT_PROTOCOL}
+"""Verdicts that ``test_flow_random`` reaches for sure."""
 
 
 @pytest.mark.timeout(120)
@@ -33,4 +32,4 @@ def test_twin_and_bpf_agree_on_random_packets() -> None:
                 run_seed(place, seed, 200, hook)
         verdicts = place.verdicts
     assert sum(verdicts.values()) > 8_000
-    assert set(Verdict) - set(verdicts) <= LATER
+    assert set(Verdict) - set(verdicts) <= LATER | ELSEWHERE

@@ -303,6 +303,16 @@ def test_refusals_are_counted_for_the_side_that_had_them(place: Bench) -> None:
     assert place.path.exhausted().items() <= before.items()
 
 
+def test_many_ports_of_one_tenant_refuse_nobody_else() -> None:
+    """One host of a has a tenth of the pool, port after port; b's hosts, who want those very ports, get others."""
+    with bench(Capacity(flows=1 << 14)) as place:
+        join(place, network())
+        for port in range(1024, 1024 + 6451):
+            passed(send(place, "a", Ends(4, UDP, host("a", 1), host("t", 1), port, 53)))
+        for n in range(500):
+            passed(send(place, "b", Ends(4, UDP, host("b", n % 16), host("t", 1), 1024 + n * 12, 53)))
+
+
 def test_refusals_leave_no_trace(place: Bench) -> None:
     """After a storm of all kinds and a long silence all records are free, and packets leave with right checksums."""
     join(place, network(ports=((1024, 1030),)))

@@ -57,11 +57,13 @@ def key(requirement: Requirement) -> str:
 
 
 def answer(requirement: Requirement, shown: dict[str, list[str]], others: dict[str, list[str]]) -> tuple[str, str]:
-    """The verdict, and the tests or the reason, with the tests that show that. KeyError where there is neither."""
+    """The verdict, and the tests or the reason, with the tests that show that."""
     module, name = MODULES[requirement.rfc], key(requirement)
     if name not in shown:
-        tests = others.get(name, [])
-        return "declined", module.DECLINED[requirement.name] + (f" Shown by {listed(tests)}." if tests else "")
+        reason, tests = module.DECLINED.get(requirement.name), others.get(name, [])
+        if reason is None:
+            return "unanswered", "no test shows it, and no reason is given"
+        return "declined", reason + (f" Shown by {listed(tests)}." if tests else "")
     note = module.NOTES.get(requirement.name)
     return "pass", listed(shown[name]) + (f". {note}" if note else "")
 

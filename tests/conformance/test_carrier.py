@@ -6,12 +6,10 @@ from itertools import pairwise
 
 from scapy.layers.inet import ICMP, TCP, UDP
 
-from isthmus.tables.address import parse_address
-from isthmus.tables.entries import Timeouts
 from isthmus.tables.verdicts import Verdict
 from tests.conformance.gateway import POOL, Gateway, answer_to, echo, host, proves, tcp, udp
+from tests.conformance.objects import written
 from tests.differential.compare import Bench
-from tests.differential.nat import network
 
 BLOCK = "198.18.0.0/30"
 ADDRESSES = {f"198.18.0.{number}" for number in range(4)}
@@ -43,20 +41,27 @@ def test_hosts_spread_over_the_whole_pool(place: Bench) -> None:
 @proves("6888 REQ-3")
 def test_a_pool_need_not_be_one_block(place: Bench) -> None:
     """Two pairs of addresses with a gap: hosts spread over both and get their answers there."""
-    tables = network(pool="198.18.0.0/29", timeouts=Timeouts())
-    first = parse_address(POOL)[1]
-    pairs = tuple((first + (low << 96), first + (low + 2 << 96) - 1) for low in (0, 6))
-    for key, side in tables.sides.items():
-        if side.pool:
-            assert side.pool.addresses == {4: ((first, first + (8 << 96) - 1),)}
-            tables.sides[key] = side._replace(pool=side.pool._replace(addresses={4: pairs}))
-    gateway = Gateway(place, tables=tables)
+    assert pools_used(place, "198.18.0.0/31, 198.18.0.6/31") == {f"198.18.0.{number}" for number in (0, 1, 6, 7)}
+
+
+@proves("6888 REQ-3")
+def test_a_pool_may_be_of_any_size(place: Bench) -> None:
+    """A lone address, a block with gaps around it, and 16 million addresses, in which all hosts but a few are."""
+    used = pools_used(place, "198.18.0.0/32, 198.19.4.0/22, 12.0.0.0/8")
+    assert len(used) == 31
+    assert sum(address.startswith("12.") for address in used) > 25
+
+
+def pools_used(place: Bench, blocks: str) -> set[str]:
+    """The public addresses of 31 hosts, each of which gets its answer."""
+    side = f"{{ips: [{{cidr: 10.0.0.0/24}}], as: [{blocks}], natType: stateful}}"
+    gateway = Gateway(place, tables=written(a=side, t="{ips: [{cidr: 10.9.0.0/24}]}"))
     found = set()
     for number in range(1, 32):
         arrived = gateway.arrives("a", udp(host("a", number), host("t", 1)))
         assert gateway.arrives("t", answer_to(arrived)).dst == host("a", number)
         found.add(arrived.src)
-    assert found == {f"198.18.0.{number}" for number in (0, 1, 6, 7)}
+    return found
 
 
 @proves("6888 REQ-8")

@@ -21,7 +21,6 @@ from tests.conformance.gateway import (
     proves,
     udp,
 )
-from tests.conftest import lack_for_bpf
 from tests.differential.compare import Bench
 from tests.differential.place import bench
 
@@ -31,8 +30,6 @@ RATE = 10
 @pytest.fixture(scope="module")
 def strict_place() -> Iterator[Bench]:
     """A packet path that says no more than 10 things of its own a second."""
-    if reason := lack_for_bpf():
-        pytest.skip(reason)
     with bench(Capacity(flows=1024), icmp_rate=RATE) as made:
         yield made
 

@@ -95,6 +95,18 @@ def test_payload_of_ftp_stays_as_it_is(place: Bench) -> None:
     assert gateway.is_lost("t", tcp(host("t", 1), POOL, 20, 5000)) is Verdict.NO_INBOUND
 
 
+@proves("5382 REQ-6")
+def test_payload_of_sip_stays_as_it_is(place: Bench) -> None:
+    """The private address in Via and Contact, and in what comes back."""
+    gateway = Gateway(place)
+    text = b"OPTIONS sip:t SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.1:5000\r\nContact: <sip:a@10.0.0.1:5000>\r\n\r\n"
+    opening = gateway.arrives("a", tcp(host("a", 1), host("t", 1), 5000, 5060))
+    gateway.arrives("t", answer_to(opening, data=b""))
+    arrived = gateway.arrives("a", tcp(host("a", 1), host("t", 1), 5000, 5060, "PA", text))
+    assert (arrived.src, bytes(arrived[TCP].payload)) == (POOL, text)
+    assert bytes(gateway.arrives("t", answer_to(arrived, "PA", text))[TCP].payload) == text
+
+
 @proves("5382 REQ-7")
 def test_two_private_ends_never_have_one_public_end(place: Bench) -> None:
     """a:5000 and b:5000 with one address for both: answers go to the one that asked."""

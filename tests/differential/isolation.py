@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from isthmus.tables.address import MASK128, Family, address_from_bytes
 from isthmus.tables.entries import Nat, Side, Tables
-from isthmus.tables.flows import ticks
+from isthmus.tables.flows import HOLD_DOWN_S, ticks
 from tests.differential.frames import CHECKSUM_AT, ICMP, TCP, UDP, Ends, Read, checksum, ends, is_error, quoted, read
 
 Who = tuple[str, Ends]
@@ -151,14 +151,17 @@ class Isolation:
         return None if now - last <= self.longest else f"nothing was said for {now - last} ticks, and this still passes"
 
     def _given(self, who: Who, peer: str, seen: Ends, now: int) -> str | None:
-        """A public address and port belong to one host, as long as its last packet is not older than any timeout."""
+        """A public address and port belong to one host, as long as its last packet is not older than any timeout.
+
+        Of TCP it is held for a while longer."""
         vpc, own = who
         remote = (seen.target, seen.dport) if peer in self.apart else None
         public = (peer, seen.family, seen.proto, seen.source, seen.sport, remote)
         host: Who = (vpc, own._replace(target=b"", dport=0))
         old, tick = self.given.get(public, (host, now))
         self.given[public] = host, now
-        if old != host and now - tick < self.shortest:
+        held = self.shortest + (ticks(HOLD_DOWN_S) if seen.proto == TCP else 0)
+        if old != host and now - tick < held:
             return f"{seen.source.hex()} port {seen.sport} is {old}'s, and {host} got it"
         return None
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from random import Random
 
-from isthmus.tables.address import BITS, FAMILIES, Family, address_bytes, step
+from isthmus.tables.address import BITS, FAMILIES, MASK128, Family, address_bytes, step
 from isthmus.tables.entries import Exposure, PathKind, Side, Tables, Vpc
 
 TCP, UDP = 6, 17
@@ -50,7 +50,17 @@ class Packets:
             ]
             for f in FAMILIES
         }
-        self.own = {f: [(a, a) for at in vpc.attachments for k, a, _ in at.addresses if k == f] for f in (4, 6)}
+        self.gateways: dict[Family, list[tuple[int, Side]]] = {
+            f: [
+                ((own - exposure.candidates[0].delta) & MASK128, side)
+                for exposure, side in self.inviting[f]
+                if (there := exposure.candidates[0].there) is not None
+                for own in _own_addresses(tables.vpcs[there.vpc], f)
+                if exposure.first <= (own - exposure.candidates[0].delta) & MASK128 <= exposure.last
+            ]
+            for f in FAMILIES
+        }
+        self.own = {f: [(a, a) for a in _own_addresses(vpc, f)] for f in FAMILIES}
 
     def frame(self, mac: bytes) -> bytes:
         """One Ethernet frame to the port with this MAC."""
@@ -97,11 +107,14 @@ class Packets:
         if not inviting or rng.random() < 0.05:
             return None
         exposure, side = rng.choice(inviting)
+        target = _early(rng, family, exposure.first, exposure.last)
+        if self.gateways[family] and rng.random() < 0.02:
+            target, side = rng.choice(self.gateways[family])
         hosts = side.private.get(family, ())
         if not hosts:
             return None
         place = rng.choice(hosts)
-        return _early(rng, family, place.first, place.last), _early(rng, family, exposure.first, exposure.last)
+        return _early(rng, family, place.first, place.last), target
 
     def ends(self, family: Family) -> tuple[int, int]:
         """Source and destination: mostly such that the side that is asked offers the source."""
@@ -197,6 +210,11 @@ class Packets:
             following = kind
         head = struct.pack("!IHBB", 6 << 28 | rng.randrange(1 << 20), len(rest) + len(body), following, ttl)
         return head + source + target + rest + body
+
+
+def _own_addresses(vpc: Vpc, family: Family) -> list[int]:
+    """The gateway's own in a VPC."""
+    return [address for one in vpc.attachments for kin, address, _ in one.addresses if kin == family]
 
 
 def _early(rng: Random, family: Family, first: int, last: int) -> int:

@@ -86,6 +86,15 @@ def test_a_port_with_two_owners(oracle: Isolation) -> None:
     assert oracle.judge(stolen._replace(tick=ticks(5))) is None, "its time is over"
 
 
+def test_a_port_of_tcp_is_held(oracle: Isolation) -> None:
+    def sent(vpc: str, tick: int) -> Passage:
+        return passage(vpc, OUT._replace(proto=TCP), "t", SEEN._replace(proto=TCP), tick)
+
+    assert oracle.judge(sent("a", 0)) is None
+    assert "got it" in str(oracle.judge(sent("b", ticks(5) + ticks(120) - 1)))
+    assert oracle.judge(sent("a", 2 * (ticks(5) + ticks(120)))) is None
+
+
 def test_a_source_that_is_not_in_the_pool(oracle: Isolation) -> None:
     assert "pool" in str(oracle.judge(passage("a", OUT, "t", SEEN._replace(source=address("198.18.0.1")))))
 

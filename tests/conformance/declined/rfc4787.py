@@ -17,7 +17,13 @@ DECLINED: Final[dict[str, str]] = {
     "as `fragment-no-state`. In order they pass.",
 }
 NOTES: Final[dict[str, str]] = {
+    "REQ-2": "As long as that address has ports left; then the next of the pool serves. Protocols without ports take "
+    "an address that no other host has for them.",
+    "REQ-5": "By default: `timeouts` may say less, from 1 s.",
     "REQ-7": "Public addresses are configured, not dynamic; networks with the same addresses "
     "meet through a static side.",
+    "REQ-12a": "But for sources that never cross: martians, and the gateway's own addresses.",
     "REQ-13a": "On the TC hook; XDP, which cannot cut packets, answers as with DF.",
+    "REQ-14a": "Nothing is kept of later fragments. Firsts that pass are noted: who sends many may cost those of its "
+    "own VPC theirs, and no other VPC.",
 }

@@ -18,6 +18,8 @@ DECLINED: Final[dict[str, str]] = {
     "REQ-8a": HAIRPINNING,
 }
 NOTES: Final[dict[str, str]] = {
-    "REQ-2": "A stateful side permits no connection begun outside, simultaneous open excepted.",
+    "REQ-2": "A stateful side permits no connection begun outside, simultaneous open excepted. Where rules let "
+    "both ends begin, the one that answered may begin on the same two ports only when the old connection is forgotten.",
     "REQ-4": "It is dropped silently, at once and for good, as REQ-4a has it: that nobody may call is the policy.",
+    "REQ-5": "By default: `timeouts` may say less, from 1 s.",
 }

@@ -20,10 +20,13 @@ DECLINED: Final[dict[str, str]] = {
     "REQ-10d": "ICMP of the gateway itself has TOS 0xc0 (RFC 1812 4.3.2.5), not that of the packet.",
 }
 NOTES: Final[dict[str, str]] = {
+    "REQ-1": "Of the queries, echo alone.",
+    "REQ-2": "By default: `timeouts` may say less, from 1 s.",
     "REQ-4": "It is counted as `no-inbound`.",
     "REQ-5": "It is counted as `no-inbound`.",
     "REQ-5c": "Where the flow's own host sends the error, its source becomes the flow's public address; the gateway's "
     "own address stands for all others.",
-    "REQ-10e": "Shown for errors and later fragments.",
+    "REQ-10e": "But a directed broadcast is not told from a host, and IPv4 header checksums are not verified: packets "
+    "with these are answered like others.",
     "REQ-10f": "For each attachment and CPU.",
 }

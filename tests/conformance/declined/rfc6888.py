@@ -26,11 +26,12 @@ DECLINED: Final[dict[str, str]] = {
     "REQ-10": "It is managed by YAML, the command line and counters; there is no standard MIB.",
     "REQ-11b": "Such a packet is counted, for its side too, and not answered.",
     "REQ-11c": "There are counters for each pool, and no notifications.",
-    "REQ-12": "No logging of flows exists yet, so there is nothing to limit.",
+    "REQ-12": "Not applicable: flows are not logged at all.",
     "REQ-14": "Ports are given one by one; there are no blocks for each subscriber.",
 }
 NOTES: Final[dict[str, str]] = {
-    "REQ-2": "As long as that address has ports left; then another of the pool serves.",
+    "REQ-2": "As long as that address has ports left; then the next of the pool serves. Protocols without ports take "
+    "an address that no other host has for them.",
     "REQ-8": "For TCP; UDP ports and echo identifiers are free at once, as REQ-8c allows.",
     "REQ-13": "Of ranges beyond 1,024 ports the last half percent may be refused.",
     "REQ-15": "Where the private port is free in public it is kept; these are the others, searched from a keyed hash.",
