@@ -234,7 +234,7 @@ struct side {
 	struct span ports; /* port_ranges */
 	__u32 port_count;
 	__u32 timeouts[4]; /* in ticks: enum timeout */
-	__u32 pad2;
+	__u32 port_stride; /* from one port that is looked at to the next */
 };
 
 /* Public ports of a pool. */

@@ -58,8 +58,7 @@ static __always_inline bool is_alive(const struct flow *record, __u64 life)
 /* Does it have this key? A mapping that is over owns its public port as long as a flow uses it. */
 static __always_inline bool is_held(const struct flow *record, __u64 life, __u32 which)
 {
-	return is_alive(record, life) ||
-	       (which && record->kind == RECORD_MAPPING && phase_of(life) == PHASE_OVER);
+	return is_alive(record, life) || (which && record->kind == RECORD_MAPPING && phase_of(life) == PHASE_OVER);
 }
 
 static __always_inline __u32 kind_of_flow(__u8 proto, __u8 family, enum record_kind kind)

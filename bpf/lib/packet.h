@@ -92,7 +92,7 @@ struct packet {
 	__u32 flow;    /* the one that it follows or has opened, and direction */
 	__u32 hop;     /* slot; 0: that of the path */
 	__u32 mapping;
-	__u32 side;    /* of the VPC that a flow's packet enters from */
+	__u32 side; /* of the VPC that a flow's packet enters from */
 	__u32 revised_sides[2];
 	__u32 revised[2]; /* hops, as revise found them */
 	union {

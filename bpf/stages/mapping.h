@@ -122,9 +122,7 @@ __noinline int try_next(struct search *search)
 			return 0;
 		mapping->keys[1].sport = search->own;
 	} else {
-		k = search->start + search->port;
-		if (k >= side->port_count)
-			k -= side->port_count;
+		k = side->port_count ? (search->start + search->port * side->port_stride) % side->port_count : 0;
 		mapping->keys[1].sport = pool_port(search->side, k);
 		search->port++;
 	}

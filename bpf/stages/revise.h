@@ -109,8 +109,7 @@ static __always_inline bool same_source(const struct flow *flow, const struct si
 }
 
 static __always_inline void write_revised(struct flow *flow, const struct packet *packet,
-					  const struct candidate *candidate, const struct side *here,
-					  __u16 version)
+					  const struct candidate *candidate, const struct side *here, __u16 version)
 {
 	const __u64 busy = (__u64)PHASE_BUSY << 40;
 	__u64 life = life_of(flow);

@@ -9,9 +9,9 @@
 #include "stages/mapping.h"
 #include "stages/revise.h"
 
-#define SWEEP_NS    4000000ull
-#define SWEEP_PARTS 512 /* of the table, one each time: about two seconds for all */
-#define MOST_SWEPT  (1 << 20)
+#define SWEEP_NS     4000000ull
+#define SWEEP_PARTS  512 /* of the table, one each time: about two seconds for all */
+#define MOST_SWEPT   (1 << 20)
 #define MOST_AT_ONCE 8192
 
 /* The i-th of the records ever taken: flows, then mappings. */
@@ -65,8 +65,7 @@ static __always_inline bool is_unused(const struct sweep *sweep, struct mapping 
 {
 	if (mapping->kind == RECORD_MAPPING && is_gone(sweep, mapping->keys[0].vpc >> 16))
 		return true;
-	return !is_held_down(sweep, mapping) &&
-	       __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;
+	return !is_held_down(sweep, mapping) && __sync_val_compare_and_swap(&mapping->users, 0, USERS_OVER) == 0;
 }
 
 static __always_inline void take_out(struct flow *record, __u32 number)

@@ -134,7 +134,7 @@ def test_the_last_ports_are_found_by_all_who_look_for_them(clean: Bench) -> None
 def test_both_ends_start_at_once_and_it_is_one_conversation(clean: Bench) -> None:
     """c and t, plain, with rules that allow both: each packet is the other's answer (RFC 9293 3.5, simultaneous open).
 
-    Both may give their own flow up for the other's; then the next packet opens one, and never is there more than one."""
+    Both may give their own up for the other's; then the next packet opens one, and never is there more than one."""
     join(clean, network())
     count = 2000
     sent = [Ends(4, UDP, host("c", n % 8), host("t", 1), 100 + n, 53) for n in range(count)]

@@ -24,7 +24,7 @@ from isthmus.tables.entries import (
     Tables,
     Vpc,
 )
-from isthmus.tables.flows import MOST_POOL, ticks
+from isthmus.tables.flows import MOST_POOL, port_stride, ticks
 from isthmus.tables.layout import FLAGS, RECORDS
 from isthmus.tables.share import next_hop_id, stable_id
 
@@ -147,7 +147,7 @@ class Packer:
                 self._numbers.sides[side.key],
                 *self._pool(pool),
                 *(ticks(seconds) for seconds in _timeouts(side)),
-                0,
+                port_stride(sum(high - low + 1 for low, high in pool.ports)) if pool else 0,
             ),
         )
 

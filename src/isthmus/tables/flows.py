@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntFlag
+from math import gcd
 from typing import Final
 
 TICK_SHIFT: Final = 27
@@ -27,6 +28,15 @@ class TcpState(IntFlag):
     FIN_OUT = 4
     FIN_BACK = 8
     RESET = 16
+
+
+def port_stride(size: int) -> int:
+    """How far apart ports are that are looked at one after the other: about the golden section of all, without a
+    common divisor, so that each comes once, and ports in use side by side stand in nobody's way."""
+    stride = max(1, size * 618 // 1000)
+    while gcd(stride, size) != 1:
+        stride += 1
+    return stride
 
 
 def ticks(seconds: float) -> int:

@@ -155,7 +155,7 @@ SIDE = record(
     Field("ports", "struct span", 1, "port_ranges"),
     Field("port_count", "__u32"),
     Field("timeouts", "__u32", 4, "in ticks: enum timeout"),
-    Field("pad2", "__u32"),
+    Field("port_stride", "__u32", 1, "from one port that is looked at to the next"),
 )
 PORT_RANGE = record(
     "port_range",

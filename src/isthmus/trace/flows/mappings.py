@@ -13,7 +13,7 @@ from itertools import islice
 
 from isthmus.tables.address import step
 from isthmus.tables.entries import Pool
-from isthmus.tables.flows import HOLD_DOWN_S, MOST_EACH, MOST_POOL, MOST_TRIES, ticks
+from isthmus.tables.flows import HOLD_DOWN_S, MOST_EACH, MOST_POOL, MOST_TRIES, port_stride, ticks
 from isthmus.tables.share import address_words, stable_id, weight
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.flows.pools import count, holds, nth
@@ -107,6 +107,7 @@ class Mappings:
         remote, remote_port = private.remote or (0, 0)
         host = weight(self.secret, stable_id(private.vpc), *address_words(private.address))
         start = weight(host, private.proto << 16 | private.port, *address_words(remote), remote_port)
+        stride = port_stride(size)
         for i in range(min(known, MOST_EACH)):
             address = nth(addresses, (host + i) % known, unit)
             bare = PublicKey(private.peer, private.family, private.proto, address, 0, private.remote)
@@ -118,7 +119,7 @@ class Mappings:
                 continue
             yield bare._replace(port=private.port) if holds(pool.ports, private.port) else None
             for j in range(min(size, MOST_EACH)):
-                yield bare._replace(port=nth(pool.ports, (start + j) % size))
+                yield bare._replace(port=nth(pool.ports, (start + j * stride) % size))
 
 
 def has_ports(key: PrivateKey | PublicKey) -> bool:
