@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("bpf")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def place() -> Iterator[Bench]:
     """A loaded packet path whose clock tests set."""
     with bench(Capacity(flows=1 << 15, fragments=1 << 12)) as made:

@@ -8,7 +8,7 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -53,12 +53,21 @@ class Seen(NamedTuple):
 class Gateway:
     """Forgets everything when it is made."""
 
+    _runs: ClassVar[tuple[Bench, dict[str, Any]] | None] = None
+    """The last bench, and with which options: most tests want the same, and need not wait for it again."""
+
     def __init__(self, bench: Bench, hook: Hook = "xdp", tables: Tables | None = None, **options: Any) -> None:
         """``options``: those of ``tests.differential.nat.network``; timeouts are the defaults of a side."""
         self.bench, self.hook = bench, hook
         options.setdefault("timeouts", Timeouts())
         bench.forget()
-        join(bench, network(**options) if tables is None else tables)
+        runs, Gateway._runs = Gateway._runs, None
+        if tables is not None:
+            join(bench, tables)
+            return
+        if runs is None or runs[0] is not bench or runs[1] != options:
+            join(bench, network(**options))
+        Gateway._runs = bench, options
 
     def send(self, vpc: str, packet: Any) -> Seen:
         """A packet (scapy's IP or IPv6) of a host of this VPC."""

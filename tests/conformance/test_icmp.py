@@ -27,9 +27,10 @@ from tests.differential.place import bench
 RATE = 10
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def strict_place() -> Iterator[Bench]:
-    """A packet path that says no more than 10 things of its own a second."""
+    """A packet path that says no more than 10 things of its own a second. Its namespace is that of one test alone:
+    what other tests apply meanwhile would name its ports."""
     with bench(Capacity(flows=1024), icmp_rate=RATE) as made:
         yield made
 
