@@ -51,7 +51,7 @@ class Mappings:
             if public is not None:
                 return Verdict.FLOW_TABLE_FULL
             return Verdict.NAT_EXHAUSTED if has_ports(private) else Verdict.NAT_PROTOCOL
-        made = self.private[private] = self.public[public] = Mapping(private, public, counted=has_ports(public))
+        made = self.private[private] = self.public[public] = Mapping(private, public)
         self._records.append(made)
         return made
 
@@ -72,7 +72,7 @@ class Mappings:
             if mapping.over and not mapping.flows and not held:
                 mapping.freed = True
                 del self.public[mapping.public]
-                if mapping.counted:
+                if has_ports(mapping.public):
                     self.usage[_address(mapping.public)] -= 1
         self._records, before = [one for one in self._records if not one.freed], self._records
         unused = [address for address, used in self.usage.items() if not used]

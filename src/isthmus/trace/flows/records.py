@@ -81,7 +81,7 @@ class Mapping:
     """``flows``: how many use it, counted until they are swept. ``over``: it is found no more, and its port is its own
     as long as a flow uses it, or it is held. ``freed``: no longer.
 
-    ``deadline``: until then it is held, though it has no flows. ``counted``: among those of its address.
+    ``deadline``: until then it is held, though it has no flows.
     """
 
     private: PrivateKey
@@ -89,7 +89,6 @@ class Mapping:
     flows: int = 0
     over: bool = False
     deadline: int = 0
-    counted: bool = False
     freed: bool = False
 
 
