@@ -73,13 +73,30 @@ class Range(NamedTuple):
     origin: Origin | None = None
 
 
+class Vtep(NamedTuple):
+    """The node's own end of all its VXLAN tunnels: family and left-aligned address, and the port of the underlay."""
+
+    family: Family
+    address: int
+    interface: str
+
+
+class Tunnel(NamedTuple):
+    """A remote end of a VXLAN segment: family and left-aligned address of its VTEP, and the inner destination MAC."""
+
+    family: Family
+    vtep: int
+    mac: bytes
+
+
 class Attachment(NamedTuple):
     """How packets of one VPC enter and leave.
 
     ``addresses`` are the gateway's own here, as (family, address, prefix length). ``icmp_source`` is the
     source of ICMP that the gateway itself sends to hosts here, per family; None: it sends none.
     ``mtu`` in bytes of the IP packet; 0: that of the port. ``mss``: the largest segment that a TCP SYN may ask for
-    here, in bytes; 0: whatever it asks for.
+    here, in bytes; 0: whatever it asks for. ``outer_type``: EtherType of a QinQ outer tag on the way out. ``push``:
+    MPLS labels on the way out, outermost first; ``uniform``: their TTL is the IP packet's (RFC 3443), else 255.
     """
 
     key: AttachmentKey
@@ -88,14 +105,30 @@ class Attachment(NamedTuple):
     mtu: int
     origin: Origin
     mss: int = 0
+    outer_type: int = 0x88A8
+    push: tuple[int, ...] = ()
+    uniform: bool = True
 
 
 class NextHop(NamedTuple):
-    """Where a routed packet is handed: a router's address on an attachment, or (None) the destination itself."""
+    """Where a routed packet is handed: a router's address on an attachment, or (None) the destination itself.
+
+    On a VXLAN attachment always through a ``tunnel``: its MAC is then the inner destination, and no neighbour is asked.
+    ``peer``: the BGP neighbour that told of it, by its address as text; "" where nobody did.
+    """
 
     attachment: AttachmentKey
     gateway: int | None
     origin: Origin
+    tunnel: Tunnel | None = None
+    peer: str = ""
+
+
+class Peer(NamedTuple):
+    """A BGP neighbour of a VPC, by its address as text."""
+
+    vpc: str
+    address: str
 
 
 class Route(NamedTuple):
@@ -229,3 +262,4 @@ class Tables:
     sides: dict[SideKey, Side] = field(default_factory=dict)
     ports: dict[str, PortPolicy] = field(default_factory=dict)
     flows: int | None = None  # how many the gateway is to have room for, where its object says so
+    vtep: Vtep | None = None

@@ -22,10 +22,11 @@ def stable_id(name: str) -> int:
 
 
 def next_hop_id(hop: NextHop) -> int:
-    """The stable id of a next hop: port, tag and gateway."""
+    """The stable id of a next hop: port, tag, and the gateway or the remote VTEP."""
     tag = hop.attachment.tag
-    gateway = "-" if hop.gateway is None else f"{hop.gateway:032x}"
-    return stable_id(f"{hop.attachment.interface}|{int(tag.kind)}.{tag.outer}.{tag.inner}|{gateway}")
+    address = hop.tunnel.vtep if hop.tunnel else hop.gateway
+    end = "-" if address is None else f"{address:032x}"
+    return stable_id(f"{hop.attachment.interface}|{int(tag.kind)}.{tag.outer}.{tag.inner}|{end}")
 
 
 def weight(seed: int, *words: int) -> int:
