@@ -100,7 +100,7 @@ def _neighbor(speaker: Speaker, neighbor: Neighbor, *, strict: bool) -> Iterator
     yield f"hold time {neighbor.hold_s};"
     yield "connect delay time 1; connect retry time 5; error wait time 1, 30; error forget time 60;"
     if neighbor.restart_s:
-        yield f"graceful restart on; graceful restart time {neighbor.restart_s};"
+        yield f"graceful restart on; graceful restart time {neighbor.restart_s}; long lived graceful restart off;"
     else:
         yield "graceful restart off;"
     yield "med metric on;"

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+OURS: Final = "isthmus_"
+"""What all names start with that are not neighbours'."""
+
 _ROUTES: Final = re.compile(r"(\d+) imported,(?: (\d+) filtered,)? (\d+) exported")
 _OVER_LIMIT: Final = "Route limit exceeded"
 _UP: Final = "Up"
+_CHANNELS: Final = (".ipv4", ".ipv6")  # what BIRD adds to a name when it speaks of one family
 
 
 class State(StrEnum):
@@ -55,9 +59,9 @@ class Event(StrEnum):
     """What became of a session."""
 
     UP = "up"
-    DOWN = "down"
-    RESTARTING = "restarting"  # it is gone, and its routes are kept until it is back or its time is over (RFC 4724)
-    RESTARTED = "restarted"  # it has said all again, or its time is over
+    DOWN = "down"  # its routes are gone
+    RESTARTING = "restarting"  # it is gone, and its routes are kept: `UP` or `DOWN` follows (RFC 4724)
+    RESTARTED = "restarted"  # all routes have been told again; those that were not are gone
     BFD_DOWN = "bfd-down"  # `DOWN` follows
     LINK_DOWN = "link-down"  # `DOWN` follows
     OVER_LIMIT = "over-limit"  # `DOWN` follows
@@ -73,11 +77,10 @@ class Change(NamedTuple):
 
 
 _EVENTS: Final = (
-    ("BGP session established", Event.UP),
-    ("BGP session closed", Event.DOWN),
+    ("State changed to up", Event.UP),
+    ("State changed to stop", Event.DOWN),
     ("Neighbor graceful restart detected", Event.RESTARTING),
     ("Neighbor graceful restart done", Event.RESTARTED),
-    ("Neighbor graceful restart timeout", Event.RESTARTED),
     ("BFD session down", Event.BFD_DOWN),
     ("Link down", Event.LINK_DOWN),
     ("Neighbor lost", Event.LINK_DOWN),
@@ -90,7 +93,7 @@ _EVENTS: Final = (
 def change(line: str) -> Change | None:
     """What a spontaneous line of the control socket says of a session, if it does."""
     name, colon, text = line.removeprefix("+").partition(": ")
-    if not line.startswith("+") or not colon or " " in name:
+    if not line.startswith("+") or not colon or not _is_neighbor(name):
         return None
     for start, event in _EVENTS:
         if text.startswith(start):
@@ -99,10 +102,15 @@ def change(line: str) -> Change | None:
 
 
 def neighbors(protocols: Sequence[str], sessions: Iterable[str]) -> dict[str, NeighborStatus]:
-    """The status of every BGP session. ``sessions``: the lines of ``show bfd sessions``."""
+    """The status of every neighbour, by name. ``sessions``: the lines of ``show bfd sessions``."""
     bfd = _bfd(sessions)
     found = (_neighbor(block, bfd) for block in _blocks(protocols))
     return {status.name: status for status in found if status is not None}
+
+
+def _is_neighbor(name: str) -> bool:
+    """True for a neighbour's name, false for what is named by us, and for a message without a name."""
+    return " " not in name and not name.startswith(OURS) and not name.endswith(_CHANNELS)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -114,7 +122,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _neighbor(block: Sequence[str], bfd: dict[tuple[str, str | None], bool]) -> NeighborStatus | None:
     name, kind, _, _, since, *_ = [*block[0].split(), *[""] * 5]
-    if kind != "BGP":
+    if kind != "BGP" or not _is_neighbor(name):
         return None
     fields: dict[str, str] = {}
     for line in block[1:]:
