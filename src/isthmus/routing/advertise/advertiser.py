@@ -100,6 +100,7 @@ class Advertiser:
 
     def _arrange(self, receivers: Collection[Receiver], changes: _Changed) -> None:
         """Lay out anew what some VPCs are offered, and tell them whatever is different by that."""
+        before = {one: list(one.told) for one in receivers}
         for one in receivers:
             one.arrange(self._is_summed, lambda vpc: bool(self._tables.vpcs[vpc].attachments))
         for vpc, family in {(vpc, one.family): None for one in receivers for vpc in one.summed}:
@@ -111,8 +112,8 @@ class Advertiser:
             )
             self._reached[vpc, family] = Cover(family, spans)
             self._refresh(vpc, family, chain(*self._routes.of(vpc, family)), changes)
-        for one in receivers:
-            self._settle(one, one.keys(), changes)
+        for one, keys in before.items():
+            self._settle(one, chain(keys, one.piece_keys()), changes)
 
     def _refresh(self, vpc: str, family: Family, keys: Iterable[int], changes: _Changed) -> None:
         """Work out what some routes of a VPC have come to mean."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from isthmus.compile.intervals import merged
@@ -38,11 +38,6 @@ class Receiver:
         self._pieces: dict[int, list[Piece]] = {}
         self._said: dict[tuple[int, int], tuple[Attributes | None, Announcement]] = {}
 
-    @property
-    def offering(self) -> list[str]:
-        """The VPCs that offer it something."""
-        return list(self._offers)
-
     def arrange(self, is_summed: Callable[[Receiver, str], bool], has_attachment: Callable[[str], bool]) -> None:
         """Lay out what each VPC offers, as segments of routes or as the pieces of a summary."""
         self._segments, self._pieces = [], defaultdict(list)
@@ -67,9 +62,9 @@ class Receiver:
         for some in self._pieces.values():
             yield from ((one.low, one.high, one) for one in some if one.side.vpc == vpc)
 
-    def keys(self) -> set[int]:
-        """The prefix keys of summaries, and all that have been told."""
-        return {*self._pieces, *self.told}
+    def piece_keys(self) -> Iterable[int]:
+        """The prefix keys of summaries, those of stateful sides among them."""
+        return self._pieces.keys()
 
     def best(self, key: int, routes: Routes) -> Announcement | None:
         """What is to be said of a prefix key: the lowest MED, of equals the first side. None: nothing."""
