@@ -23,13 +23,21 @@ Learned = dict[str, dict[Family, dict[int, Heard]]]
 Told = dict[str, tuple[int, object, frozenset[int]]]
 
 
+class Values(NamedTuple):
+    values: tuple[int, ...] = ()
+
+
+class LargeValues(NamedTuple):
+    values: tuple[tuple[int, int, int], ...] = ()
+
+
 class Path(NamedTuple):
     """Attributes of a learned route."""
 
     as_path: tuple[int, ...] = ()
-    communities: frozenset[int] = frozenset()
+    communities: Values = Values()
     origin: int = 0
-    large_communities: tuple[tuple[int, int, int], ...] = ()
+    large_communities: LargeValues = LargeValues()
 
 
 def key(text: str) -> int:
@@ -37,7 +45,7 @@ def key(text: str) -> int:
 
 
 def items(*texts: str) -> tuple[Item, ...]:
-    return tuple(Item(Prefix.parse(text), "") for text in texts)
+    return tuple(Item(Prefix.parse(text), f"[{index}]") for index, text in enumerate(texts))
 
 
 def side(vpc: str, ips: str, as_: str = "", metric: int = 0, nat: Nat | None = None) -> Side:
@@ -60,7 +68,7 @@ def tables_of(*pairs: tuple[Side, Side], subnets: str = "", routes: str = "", ba
         name: Vpc(
             name,
             True,
-            False,
+            None,
             tuple(Subnet("s", Prefix.parse(text), 0, "") for text in inside[name]),
             () if name in bare.split() else (Attachment(f"p-{name}", Tag(), ((4, 10 << 120, 32),), 0, ""),),
             tuple(StaticRoute(Prefix.parse(text), None, 0, 7, "") for text in via[name]),
@@ -80,7 +88,7 @@ def heard(**routes: str) -> Learned:
     for vpc, text in routes.items():
         for word in text.split():
             prefix, _, med = word.strip("!~").partition("@")
-            kept = frozenset({NO_EXPORT}) if "~" in word else frozenset({7})
+            kept = Values((NO_EXPORT,)) if "~" in word else Values((7,))
             known = learned.setdefault(vpc, {}).setdefault(Prefix.parse(prefix).family, {})
             known[key(prefix)] = Heard(int(med or 0), "!" not in word, Path((65001,), kept))
     return learned
@@ -166,7 +174,7 @@ def test_what_is_kept_back_is_not_passed_on_and_the_rest_keeps_its_path() -> Non
     tables = tables_of((side("leaf", "10.1.0.0/24"), side("isp", "0.0.0.0/0", metric=2**31 - 1)))
     policy = Policy((5, 9), ((1, 2, 3),), "routes")
     learned = heard(isp="8.0.0.0/8@4294967295 9.0.0.0/8~ 9.0.0.0/16")
-    learned["isp"][4][key("7.0.0.0/8")] = Heard(1, True, Path((1, 2), frozenset({NO_ADVERTISE})))
+    learned["isp"][4][key("7.0.0.0/8")] = Heard(1, True, Path((1, 2), Values((NO_ADVERTISE,))))
     advertiser = Advertiser(tables, {"leaf": policy}, learned)
     said = Announcement(2**32 - 1, 0, (65001,), (5, 7, 9), ((1, 2, 3),))
     assert advertiser.announced("leaf")[4].keys() == {key("8.0.0.0/8"), key("9.0.0.0/16")}
@@ -221,7 +229,7 @@ def test_a_gateway_that_leaves_says_so_first() -> None:
 
 
 def draw_heard(rng: Random) -> Heard:
-    kept = frozenset({rng.choice([7, 7, 7, NO_EXPORT])})
+    kept = Values((rng.choice([7, 7, 7, NO_EXPORT]),))
     return Heard(rng.choice([0, 5, 2**32 - 1]), rng.random() < 0.7, Path((rng.randrange(3),), kept))
 
 
@@ -341,7 +349,11 @@ def ways_to(tables: Tables, learned: Learned, name: str, family: Family, address
                     found.append(own[one].metric + metric)
                 break
             if (route := learned[there.vpc][family].get(one)) is not None:
-                if route.alive and isinstance(route.attributes, Path) and NO_EXPORT not in route.attributes.communities:
+                if (
+                    route.alive
+                    and isinstance(route.attributes, Path)
+                    and NO_EXPORT not in route.attributes.communities.values
+                ):
                     found.append(min(route.metric + metric, 2**32 - 1))
                 break
     return found

@@ -23,6 +23,7 @@ MANY_ROUTES: Final = 1000
 
 _AT_ONCE: Final = 1 << 14  # routes whose consequences are collected before they are worked out
 _Changed = dict[Receiver, dict[int, Announcement | None]]
+"""What was said before, of all that may be different now."""
 
 
 class Advertiser:
@@ -87,7 +88,7 @@ class Advertiser:
         silent = self._drain is Drain.WITHDRAWN
         self._drain = drain
         if drain is not Drain.WITHDRAWN:
-            return self._say({one: dict(one.told) for one in self._receivers if one.told})
+            return self._say({one: dict.fromkeys(one.told) for one in self._receivers})
         withdrawn: Changes = defaultdict(dict)
         for one in self._receivers if not silent else ():
             if one.told:
@@ -145,20 +146,20 @@ class Advertiser:
             best = receiver.best(key, routes)
             if told.get(key) == best:
                 continue
-            changes[receiver][key] = best
+            changes[receiver].setdefault(key, told.get(key))
             if best is None:
                 del told[key]
             else:
                 told[key] = best
 
     def _say(self, changes: _Changed) -> Changes:
-        """The changes as neighbours hear them from a gateway that may be about to leave."""
+        """What is different now, as neighbours hear it from a gateway that may be about to leave."""
         said: Changes = defaultdict(dict)
-        if self._drain is Drain.WITHDRAWN:
-            return {}
-        for receiver, changed in changes.items():
+        for one, before in changes.items() if self._drain is not Drain.WITHDRAWN else ():
+            now = {key: one.told.get(key) for key, was in before.items() if one.told.get(key) != was}
             if self._drain is Drain.ANNOUNCED:
-                draining = {one: one.draining() for one in set(changed.values()) if one is not None}
-                changed = {key: draining[one] if one is not None else None for key, one in changed.items()}
-            said[receiver.vpc][receiver.family] = changed
+                draining = {each: each.draining() for each in set(now.values()) if each is not None}
+                now = {key: each and draining[each] for key, each in now.items()}
+            if now:
+                said[one.vpc][one.family] = now
         return dict(said)

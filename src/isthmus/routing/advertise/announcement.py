@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable
 from enum import Enum
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 LargeCommunity = tuple[int, int, int]
 
@@ -20,6 +20,17 @@ KEPT_BACK: Final = frozenset({NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED})
 HIGHEST_MED: Final = 2**32 - 1
 
 
+_Value = TypeVar("_Value", covariant=True)
+
+
+class Values(Protocol[_Value]):
+    """Numbers in the form in which they came, spelled out when they are asked for."""
+
+    @property
+    def values(self) -> tuple[_Value, ...]:
+        """Each of them."""
+
+
 class Attributes(Protocol):
     """What of a learned route's path attributes is passed on. One object for many routes."""
 
@@ -32,11 +43,11 @@ class Attributes(Protocol):
         """Its segments, passed on as they are."""
 
     @property
-    def communities(self) -> Collection[int]:
+    def communities(self) -> Values[int]:
         """RFC 1997."""
 
     @property
-    def large_communities(self) -> Collection[LargeCommunity]:
+    def large_communities(self) -> Values[LargeCommunity]:
         """RFC 8092."""
 
 
@@ -87,6 +98,6 @@ def announcement(med: int, attributes: Attributes | None, policy: Policy) -> Ann
     if attributes is None:
         communities, large = set(policy.communities), set(policy.large_communities)
         return Announcement(med, 0, (), tuple(sorted(communities)), tuple(sorted(large)))
-    communities = {*attributes.communities, *policy.communities}
-    large = {*attributes.large_communities, *policy.large_communities}
+    communities = {*attributes.communities.values, *policy.communities}
+    large = {*attributes.large_communities.values, *policy.large_communities}
     return Announcement(med, attributes.origin, attributes.as_path, tuple(sorted(communities)), tuple(sorted(large)))

@@ -130,7 +130,7 @@ class Routes:
 
 def is_passed_on(heard: Heard) -> bool:
     """True if a route is alive, and whoever told it did not ask to keep it back (RFC 1997)."""
-    return heard.alive and (heard.attributes is None or KEPT_BACK.isdisjoint(heard.attributes.communities))
+    return heard.alive and (heard.attributes is None or KEPT_BACK.isdisjoint(heard.attributes.communities.values))
 
 
 def _below(family: Family, key: int, piece: Piece) -> bool:
