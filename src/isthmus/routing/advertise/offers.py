@@ -123,11 +123,11 @@ def _inside(own: list[Interval], blocks: Iterable[Prefix]) -> Iterator[Interval]
 
 
 def _joined(spans: list[tuple[int, int, int]], unit: int) -> list[tuple[int, int, int]]:
-    """Sorted; ranges that touch or overlap and have the same delta are one."""
-    by_delta: dict[int, list[Interval]] = defaultdict(list)
+    """Sorted; ranges that touch or overlap are one, if they are translated alike and do not touch by wrapping round."""
+    alike: dict[tuple[int, int], list[Interval]] = defaultdict(list)
     for first, last, delta in spans:
-        by_delta[delta].append((first, last))
-    return sorted((*interval, delta) for delta, some in by_delta.items() for interval in merged(some, unit))
+        alike[delta, first + delta >> 128].append((first, last))
+    return sorted((*interval, delta) for (delta, _), some in alike.items() for interval in merged(some, unit))
 
 
 class Cover(Generic[Span]):
