@@ -14,7 +14,8 @@ from isthmus.datapath import Hook, PacketPath
 from isthmus.lab import keeper
 from isthmus.lab.flows.service import Service
 from isthmus.lab.keeper import Keeper, attach
-from isthmus.lab.plan import LabPlan, LabVpc, Link
+from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.wiring import Link
 from isthmus.routing.neighbours import Neighbour
 from isthmus.tables.address import Family, parse_address
 from isthmus.tables.entries import AttachmentKey

@@ -7,7 +7,8 @@ import pytest
 from isthmus.cli.objects import load
 from isthmus.compile import compile_tables
 from isthmus.lab import names
-from isthmus.lab.plan import ON_LINK, LabPlan, LinkRoute, WrongHost, plan
+from isthmus.lab.plan import LabPlan, WrongHost, plan
+from isthmus.lab.wiring import ON_LINK, LinkRoute
 from isthmus.tables.address import Family, Prefix, format_address, parse_address
 
 OBJECTS = """
@@ -40,6 +41,7 @@ spec:
     as: [172.16.0.0/28, "2001:db8:b::/64"]
     natType: stateful
 """
+UNTAGGED = OBJECTS.replace("    - {interface: eth2, vlan: 100, addresses: [10.77.1.1/24]}\n", "")
 
 
 def lab(tmp_path: Path, text: str = OBJECTS, hook: str = "auto", **hosts: str) -> LabPlan:
@@ -55,7 +57,11 @@ def texts(found: dict[Family, int]) -> list[str]:
 
 
 def test_a_namespace_for_the_ports_and_two_for_each_vpc(tmp_path: Path) -> None:
-    assert lab(tmp_path).namespaces == ("lab.gw", "lab.gw.app", "lab-app", "lab.gw.db", "lab-db")
+    assert lab(tmp_path, UNTAGGED).namespaces == ("lab.gw", "lab.gw.app", "lab-app", "lab.gw.db", "lab-db")
+
+
+def test_and_one_for_the_fabric_where_something_is_tagged(tmp_path: Path) -> None:
+    assert lab(tmp_path).namespaces[:2] == ("lab.gw", "lab.fabric")
 
 
 def test_long_names_are_cut_and_stay_distinct() -> None:

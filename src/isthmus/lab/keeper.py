@@ -24,8 +24,9 @@ from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
 from isthmus.lab.flows.answers import Answers
 from isthmus.lab.flows.service import Service
-from isthmus.lab.plan import LabPlan, LabVpc, Link
+from isthmus.lab.plan import LabPlan, LabVpc
 from isthmus.lab.state import Objects, State
+from isthmus.lab.wiring import Link
 from isthmus.routing.neighbours import Neighbour, Neighbours
 from isthmus.tables.address import Family, format_address
 from isthmus.tables.entries import AttachmentKey
