@@ -26,7 +26,7 @@ def vpc(name: str, port: str, *offered: str, own: str | None = None) -> Vpc:
         family, address = parse_address(own)
         addresses = ((family, address, 24),)
     routes = tuple(StaticRoute(Prefix.parse(text), None, 0, 0, "spec.routes[0]") for text in offered)
-    return Vpc(name, True, False, (), (Attachment(port, Tag(), addresses, 0, "spec.attachments[0]"),), routes)
+    return Vpc(name, True, None, (), (Attachment(port, Tag(), addresses, 0, "spec.attachments[0]"),), routes)
 
 
 def peering(left: Vpc, right: Vpc) -> Peering:

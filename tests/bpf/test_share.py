@@ -32,7 +32,7 @@ def path() -> Iterator[PacketPath]:
 
 
 def vpc(name: str, routes: tuple[StaticRoute, ...]) -> Vpc:
-    return Vpc(name, True, False, (), (Attachment(name, Tag(), (), 0, "spec.attachments[0]"),), routes)
+    return Vpc(name, True, None, (), (Attachment(name, Tag(), (), 0, "spec.attachments[0]"),), routes)
 
 
 def route(via: int) -> StaticRoute:

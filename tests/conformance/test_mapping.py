@@ -101,7 +101,7 @@ def same_addresses() -> Tables:
     for name in sorted(PLACES):
         attachment = Attachment(PLACES[name], Tag(), (), 0, "spec.attachments[0]")
         route = StaticRoute(Prefix.parse(NETWORKS[name]), None, 0, 0, "spec.routes[0]")
-        vpcs[name] = Vpc(name, True, False, (), (attachment,), (route,))
+        vpcs[name] = Vpc(name, True, None, (), (attachment,), (route,))
     sides = [
         Side(
             "a--b",

@@ -6,6 +6,7 @@ from random import Random
 
 from isthmus.model.types import (
     Attachment,
+    Bgp,
     Gateway,
     Item,
     Match,
@@ -181,7 +182,7 @@ def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: 
     count = rng.choice([0, 1, 1, 1, 1, 1, 1, 2])
     attachments = tuple(_attachment(rng, ports.pop()) for _ in range(min(count, len(ports))))
     if not attachments:
-        return Vpc(name, True, False, (), (), ())
+        return Vpc(name, True, None, (), (), ())
     defined = rng.random() < 0.5
     subnets = []
     routes = []
@@ -198,7 +199,8 @@ def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: 
                         rng, metrics, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index
                     )
                 )
-    return Vpc(name, defined, rng.random() < 0.2, tuple(subnets), attachments, tuple(routes))
+    bgp = Bgp(65000, 1) if rng.random() < 0.2 else None
+    return Vpc(name, defined, bgp, tuple(subnets), attachments, tuple(routes))
 
 
 def _route(rng: Random, metrics: list[int], prefix: Prefix, attachment: int, index: int) -> StaticRoute:

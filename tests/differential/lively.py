@@ -55,7 +55,7 @@ def _vpc(rng: Random, name: str, networks: Networks, ports: list[str]) -> Vpc:
         for family in FAMILIES
         if rng.random() < 0.05
     ]
-    return Vpc(name, rng.random() < 0.5, False, tuple(subnets), attachments, tuple(routes))
+    return Vpc(name, rng.random() < 0.5, None, tuple(subnets), attachments, tuple(routes))
 
 
 def _attachment(rng: Random, port: str, networks: Networks, index: int) -> Attachment:

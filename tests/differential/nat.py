@@ -54,7 +54,7 @@ def network(
 
 def _vpc(name: str) -> Vpc:
     attachment = Attachment(PLACES[name], Tag(), (), 0, "spec.attachments[0]")
-    return Vpc(name, True, False, (), (attachment,), (StaticRoute(_prefix(name), None, 0, 0, "spec.routes[0]"),))
+    return Vpc(name, True, None, (), (attachment,), (StaticRoute(_prefix(name), None, 0, 0, "spec.routes[0]"),))
 
 
 def _side(vpc: str, peer: str, nat: Nat, of: str = "") -> Side:

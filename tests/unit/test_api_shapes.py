@@ -223,18 +223,76 @@ def test_what_linux_may_call_a_port_is_right(name: str) -> None:
 
 
 def test_fields_of_later_versions_are_known_and_named() -> None:
-    tagged = {
-        "interface": "e",
-        "vxlan": {"vni": 5001, "remotes": [{"to": "10.9.0.0/24", "vtep": "10.0.0.1", "mac": "02:00:00:00:00:01"}]},
-    }
-    objects = (
-        vpc(attachments=[tagged], bgp={"asn": 1, "neighbors": []}),
-        gateway(drain=True, vtep={"address": "10.0.0.1", "interface": "eth0"}),
-        peering(audit=True),
-    )
-    found = [(problem.code, problem.path) for problem in problems_of(*objects)]
-    later = ["spec.attachments[0].vxlan", "spec.bgp", "spec.drain", "spec.a.audit"]
-    assert [path for code, path in found if code == "field-unsupported"] == later
+    found = [(problem.code, problem.path) for problem in problems_of(peering(audit=True))]
+    assert [path for code, path in found if code == "field-unsupported"] == ["spec.a.audit"]
+
+
+def test_what_externals_need_is_carried() -> None:
+    remote = {"to": "10.9.0.0/24", "vtep": "10.0.0.1", "mac": "02:00:00:00:00:01"}
+    tagged = [
+        {"interface": "e", "vlan": 7},
+        {"interface": "e", "qinq": {"outer": 7, "inner": 8, "outerType": "802.1q"}},
+        {"interface": "e", "mpls": {"label": 200, "push": [16, 17, 18, 19], "ttl": "pipe"}},
+        {"interface": "eth0", "vxlan": {"vni": 5001, "remotes": [remote]}},
+    ]
+    neighbor = {"address": "10.9.0.1", "asn": 4200000000, "multihop": 2, "maxPrefixes": 1, "gracefulRestart": False}
+    bfd = {"bfd": {"interval": "50ms", "multiplier": 3}, "passwordFile": "/etc/key"}
+    bgp = {"asn": 1, "neighbors": [neighbor | bfd], "communities": ["1:2", "1:2:3", "no-export"], "advertise": "routes"}
+    node = gateway(asn=1, routerID="10.0.0.1", drain=True, vtep={"address": "10.0.0.2", "interface": "eth0"})
+    assert problems_of(vpc(attachments=tagged, bgp=bgp), node) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ({"asn": 0}, "field-value", "asn"),
+        ({"communities": ["70000:1"]}, "field-value", "communities[0]"),
+        ({"communities": ["1:2:3:4"]}, "field-value", "communities[0]"),
+        ({"communities": ["no-exprt"]}, "field-value", "communities[0]"),
+        ({"advertise": "all"}, "field-value", "advertise"),
+        ({"neighbors": [{"bfd": "yes"}]}, "field-type", "neighbors[0].bfd"),
+        ({"neighbors": [{"bfd": {"interval": 50}}]}, "field-type", "neighbors[0].bfd.interval"),
+        ({"neighbors": [{"bfd": {"interval": "5ms"}}]}, "field-value", "neighbors[0].bfd.interval"),
+        ({"neighbors": [{"bfd": {"intervall": "5s"}}]}, "field-unknown", "neighbors[0].bfd.intervall"),
+        ({"neighbors": [{"bfd": {"multiplier": 0}}]}, "field-value", "neighbors[0].bfd.multiplier"),
+        ({"neighbors": [{"multihop": 0}]}, "field-value", "neighbors[0].multihop"),
+        ({"neighbors": [{"multihop": "2"}]}, "field-type", "neighbors[0].multihop"),
+        ({"neighbors": [{"maxPrefixes": 0}]}, "field-value", "neighbors[0].maxPrefixes"),
+        ({"neighbors": [{"gracefulRestart": 120}]}, "field-type", "neighbors[0].gracefulRestart"),
+        ({"neighbors": [{"gracefulRestart": "2h"}]}, "field-value", "neighbors[0].gracefulRestart"),
+        ({"neighbors": [{"passwordFile": "key"}]}, "field-value", "neighbors[0].passwordFile"),
+        ({"neighbors": [{"password": "s3cret"}]}, "field-unknown", "neighbors[0].password"),
+    ],
+)
+def test_wrong_bgp_is_told_and_no_secret_is_shown(spec: dict[str, Any], code: str, path: str) -> None:
+    for one in spec.get("neighbors", ()):
+        one |= {"address": "10.0.0.1", "asn": 1}
+    problems = problems_of(vpc(bgp={"asn": 1} | spec))
+    assert [(problem.code, problem.path) for problem in problems] == [(code, f"spec.bgp.{path}")]
+    assert problems[0].message
+    assert problems[0].hint
+    assert "s3cret" not in repr(problems)
+
+
+@pytest.mark.parametrize(
+    ("tag", "code", "path"),
+    [
+        ({"qinq": {"outer": 7, "inner": 8, "outerType": "802.1Q"}}, "field-value", "qinq.outerType"),
+        ({"qinq": {"outer": 7}}, "field-missing", "qinq.inner"),
+        ({"mpls": {"label": 200, "push": [16, 17, 18, 19, 20]}}, "field-value", "mpls.push"),
+        ({"mpls": {"label": 200, "push": [3]}}, "field-value", "mpls.push[0]"),
+        ({"mpls": {"label": 15}}, "field-value", "mpls.label"),
+        ({"mpls": {"label": 200, "ttl": "short"}}, "field-value", "mpls.ttl"),
+        ({"vxlan": {"vni": 2**24}}, "field-value", "vxlan.vni"),
+        ({"vxlan": {"vni": 1, "remotes": [{"mac": "01:00:5e:00:00:01"}]}}, "field-value", "vxlan.remotes[0].mac"),
+        ({"vxlan": {"vni": 1, "remotes": [{"mac": "00:00:00:00:00:00"}]}}, "field-value", "vxlan.remotes[0].mac"),
+    ],
+)
+def test_a_wrong_tag_is_told(tag: dict[str, Any], code: str, path: str) -> None:
+    for remote in tag.get("vxlan", {}).get("remotes", ()):
+        remote |= {"to": "10.9.0.0/24", "vtep": "10.0.0.1"}
+    found = [(one.code, one.path) for one in problems_of(vpc(attachments=[{"interface": "e", **tag}]))]
+    assert found == [(code, f"spec.attachments[0].{path}")]
 
 
 def test_what_flows_need_is_carried() -> None:

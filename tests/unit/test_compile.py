@@ -159,7 +159,7 @@ def test_order_of_objects_does_not_matter() -> None:
 
 
 def one_peering(left: Side, right: Side) -> Tables:
-    vpcs = {name: Vpc(name, False, False, (), (), ()) for name in ("a", "b")}
+    vpcs = {name: Vpc(name, False, None, (), (), ()) for name in ("a", "b")}
     return compile_tables(Model(vpcs, {"p": Peering("p", (left, right))}, None))
 
 

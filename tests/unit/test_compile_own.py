@@ -14,7 +14,7 @@ def items(*texts: str) -> tuple[Item, ...]:
 
 def inferred(name: str, *owned: str) -> Vpc:
     routes = tuple(StaticRoute(Prefix.parse(text), None, 0, 0, "spec") for text in owned)
-    return Vpc(name, False, False, (), (Attachment(f"vpc/{name}", Tag(), (), 0, "spec"),), routes)
+    return Vpc(name, False, None, (), (Attachment(f"vpc/{name}", Tag(), (), 0, "spec"),), routes)
 
 
 def candidates(tables: Tables, vpc: str, address: str) -> tuple[Candidate, ...]:

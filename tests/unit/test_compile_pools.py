@@ -24,7 +24,7 @@ def pooled(shown: tuple[Item, ...], hidden: tuple[Item, ...] = ()) -> Side:
 
 def tables_of(side: Side, gateway: Gateway | None = None) -> Tables:
     other = Side("p", "b", Nat.PLAIN, items("8.0.0.0/8"), (), (), (), None, 0, "spec.b")
-    vpcs = {name: Vpc(name, False, False, (), (), ()) for name in ("a", "b")}
+    vpcs = {name: Vpc(name, False, None, (), (), ()) for name in ("a", "b")}
     return compile_tables(Model(vpcs, {"p": Peering("p", (side, other))}, gateway))
 
 
@@ -101,7 +101,7 @@ def test_a_pool_has_exactly_the_addresses_of_the_stateful_candidates_that_are_no
 
 def test_segment_sizes_and_capacities_are_in_the_tables() -> None:
     tagged = [Attachment("eth1", Tag(), (), 1500, "spec.attachments[0]", 1360), Attachment("eth2", Tag(), (), 0, "x")]
-    model = Model({"a": Vpc("a", True, False, (), tuple(tagged), ())}, {}, Gateway("n", (), 4096))
+    model = Model({"a": Vpc("a", True, None, (), tuple(tagged), ())}, {}, Gateway("n", (), 4096))
     tables = compile_tables(model)
     assert [(one.mtu, one.mss) for one in tables.vpcs["a"].attachments] == [(1500, 1360), (0, 0)]
     assert tables.flows == 4096

@@ -59,7 +59,7 @@ def test_what_is_right_beside_broken_objects_stays() -> None:
     assert list(load([str(SCENARIOS / "yaml-invalid")]).model.peerings) == ["right"]
     assert list(load([str(SCENARIOS / "pool-conflict")]).model.peerings) == ["first", "shares", "spells-defaults-out"]
     assert list(load([str(SCENARIOS / "peering-duplicate-pair")]).model.peerings) == ["web"]
-    assert list(load([str(SCENARIOS / "attachment-conflict")]).model.vpcs) == ["a"]
+    assert list(load([str(SCENARIOS / "attachment-conflict")]).model.vpcs) == ["a", "d"]
 
 
 def test_a_broken_vpc_is_never_inferred() -> None:

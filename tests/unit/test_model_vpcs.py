@@ -6,7 +6,7 @@ from isthmus.model.build import build
 from isthmus.model.types import Attachment, Model, StaticRoute, Vpc
 from isthmus.problems import Problem
 from isthmus.tables.address import Prefix, parse_address
-from isthmus.tables.entries import Nat, Tag, TagKind
+from isthmus.tables.entries import Nat, Tag
 
 HEAD = "apiVersion: gateway.githedgehog.com/v1alpha1\nkind: {}\nmetadata: {{name: {}}}\nspec: {}\n"
 
@@ -85,17 +85,6 @@ def test_the_only_attachment_takes_a_router_that_no_link_covers() -> None:
     )
 
 
-def test_tags_and_bgp_are_in_the_model_though_nothing_carries_them_yet() -> None:
-    vpc, problems = vpc_of(
-        "{attachments: [{interface: e, vlan: 7}, {interface: e, qinq: {outer: 7, inner: 8}}, {interface: e}], "
-        "bgp: {asn: 1}}"
-    )
-    assert {code for code, _ in problems} == {"field-unsupported"}
-    assert vpc is not None
-    assert [attachment.tag for attachment in vpc.attachments] == [Tag(TagKind.VLAN, 7), Tag(TagKind.QINQ, 7, 8), Tag()]
-    assert vpc.bgp
-
-
 def test_an_attachment_has_the_segment_size_that_is_written() -> None:
     vpc, problems = vpc_of("{attachments: [{interface: e, mss: 1360}, {interface: f}]}")
     assert problems == []
@@ -127,7 +116,7 @@ def test_an_undefined_vpc_is_inferred_from_all_its_right_peerings() -> None:
         "Peering/two",
     ]
     a = model.vpcs["a"]
-    assert (a.defined, a.bgp, a.subnets) == (False, False, ())
+    assert (a.defined, a.bgp, a.subnets) == (False, None, ())
     addresses = ((*parse_address("169.254.0.1"), 32), (*parse_address("fe80::1"), 64))
     assert a.attachments == (Attachment("vpc/a", Tag(), addresses, 0, ""),)
     assert [(str(route.to), route.via, route.attachment, route.metric, route.path) for route in a.routes] == [

@@ -140,7 +140,11 @@ _DURATION = re.compile(r"(?=.)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 
 def _duration(value: Any) -> int:
     example = f"{value}s" if isinstance(value, int) and not isinstance(value, bool) else "5m"
-    text = text_of(value, "a duration with its unit", example)
+    return parse_duration(text_of(value, "a duration with its unit", example))
+
+
+def parse_duration(text: str) -> int:
+    """``2h4m`` in seconds; the refusal says how to write one."""
     found = _DURATION.fullmatch(text)
     if found is None:
         raise refuse("field-value", f"{text[:80]!r} is no duration", "write hours, minutes and seconds: 60s, 5m, 2h4m")
@@ -210,6 +214,13 @@ def _mac(value: Any) -> str:
     raise refuse("field-value", f"{text[:80]!r} is no MAC address", 'write it like "02:00:00:00:00:01"')
 
 
+def _unicast_mac(value: Any) -> str:
+    mac = _mac(value)
+    if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+        raise refuse("field-value", f"{mac} is of no single host", "write the MAC address of the host or router")
+    return mac
+
+
 def _text(judge: Any, *examples: str, **more: Any) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(judge), WithJsonSchema({"type": "string", "examples": list(examples), **more})
 
@@ -227,9 +238,8 @@ AddressV4 = Annotated[tuple[Family, int], *_text(_ipv4, "10.1.0.1")]
 LinkAddress = Annotated[tuple[Family, int, int], *_text(_link_address, "10.1.0.1/24")]
 Label = Annotated[str, *_text(_label, "vpc-1", pattern=LABEL_PATTERN)]
 Interface = Annotated[str, *_text(_interface, "eth1", maxLength=15)]
-Duration = Annotated[int, *_text(_duration, "60s", "5m", "2h4m", pattern=_DURATION_PATTERN)]
 Timeout = Annotated[int, *_text(_timeout, "60s", "5m", "2h4m", pattern=_DURATION_PATTERN)]
-Mac = Annotated[str, *_text(_mac, "02:00:00:00:00:01")]
+UnicastMac = Annotated[str, *_text(_unicast_mac, "02:00:00:00:00:01")]
 Ports = Annotated[PortRanges, *_numbers(Numbers("port", 0, 65535, '443, "8000-8999" or [80, 443]'))]
 PoolPorts = Annotated[PortRanges, *_numbers(Numbers("port", 1, 65535, '"20000-29999"', '"1024-65535"'))]
 IcmpNumbers = Annotated[PortRanges, *_numbers(Numbers("ICMP number", 0, 255, "8"))]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from isthmus.api.fields import Address, AddressV4, Asn, Interface, Shape
 from isthmus.api.metadata import ApiObject
-
-_LATER: dict[str, Any] = {"x-carried": False}
 
 
 class Vtep(Shape):
@@ -41,7 +39,7 @@ class GatewaySpec(Shape):
     router_id: AddressV4 | None = Field(None, alias="routerID", description="Its BGP identifier.")
     vtep: Vtep | None = Field(None, description="Its VXLAN tunnel end.")
     ports: dict[Interface, Port] = Field({}, description="Settings by port.")
-    drain: bool | None = Field(None, description="Withdraw everything, and keep forwarding.", json_schema_extra=_LATER)
+    drain: bool = Field(False, description="Withdraw everything, and keep forwarding.")
     tables: Capacities = Field(default_factory=Capacities, description="What it has room for.")
 
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from isthmus.api.fields import (
-    Address,
-    Asn,
-    Cidr,
-    Duration,
-    Interface,
-    Label,
-    LinkAddress,
-    Mac,
-    Metric,
-    Shape,
-    refuse,
-)
+from isthmus.api.bgp import Bgp
+from isthmus.api.fields import Address, Cidr, Interface, Label, LinkAddress, Metric, Shape, UnicastMac, refuse
 from isthmus.api.metadata import ApiObject
 
-_LATER: dict[str, Any] = {"x-carried": False}
 _TAGS = ("vlan", "qinq", "vxlan", "mpls")
 
 VlanId = Annotated[int, Field(ge=1, le=4094)]
 Vni = Annotated[int, Field(ge=1, le=2**24 - 1)]
 MplsLabel = Annotated[int, Field(ge=16, le=2**20 - 1)]
+MOST_LABELS = 4
 
 
 class Subnet(Shape):
@@ -40,39 +29,58 @@ class QinQ(Shape):
 
     outer: VlanId = Field(description="The service tag.")
     inner: VlanId = Field(description="The customer tag.")
+    outer_type: Literal["802.1ad", "802.1q"] = Field(
+        "802.1ad",
+        alias="outerType",
+        description="How the service tag is marked on the way out: EtherType 0x88a8, or 0x8100. Both are understood.",
+    )
 
 
 class VxlanRemote(Shape):
-    """Where packets to some addresses of the VPC are sent."""
+    """Where packets to some addresses of the VPC are sent: a route of the VPC."""
 
     to: Cidr = Field(description="Destinations inside the VPC.")
-    vtep: Address = Field(description="The remote tunnel end.")
-    mac: Mac = Field(description="The inner destination.")
+    vtep: Address = Field(description="The remote tunnel end, of the family of the Gateway's own.")
+    mac: UnicastMac = Field(description="The inner destination: the host's or router's MAC.")
 
 
 class Vxlan(Shape):
     """A VXLAN segment (RFC 7348)."""
 
     vni: Vni = Field(description="Its number.")
-    remotes: list[VxlanRemote] = Field([], description="Its remote tunnel ends.")
+    remotes: list[VxlanRemote] = Field([], description="What is behind its remote tunnel ends.")
 
 
 class Mpls(Shape):
     """An MPLS label (RFC 3032)."""
 
     label: MplsLabel = Field(description="The label that packets arrive with.")
-    push: list[MplsLabel] = Field([], description="The labels that packets leave with, outermost first.")
-    ttl: Literal["uniform", "pipe"] = Field("uniform", description="RFC 3443.")
+    push: list[MplsLabel] = Field(
+        [],
+        description="The labels that packets leave with, outermost first. Empty: they leave without.",
+        json_schema_extra={"maxItems": MOST_LABELS},
+    )
+    ttl: Literal["uniform", "pipe"] = Field(
+        "uniform", description="Whether the labels' TTL goes on in the IP packet, and back (RFC 3443)."
+    )
+
+    @field_validator("push", mode="after")
+    @classmethod
+    def _few_labels(cls, push: list[int]) -> list[int]:
+        if len(push) > MOST_LABELS:
+            said = f"packets leave with {MOST_LABELS} labels at most, found {len(push)}"
+            raise refuse("field-value", said, "leave labels to the next router")
+        return push
 
 
 class Attachment(Shape):
     """A port, and at most one tag."""
 
     interface: Interface = Field(description="The name of the port.")
-    vlan: VlanId | None = Field(None, description="A VLAN tag (IEEE 802.1Q).", json_schema_extra=_LATER)
-    qinq: QinQ | None = Field(None, description="Two VLAN tags.", json_schema_extra=_LATER)
-    vxlan: Vxlan | None = Field(None, description="A VXLAN segment.", json_schema_extra=_LATER)
-    mpls: Mpls | None = Field(None, description="An MPLS label.", json_schema_extra=_LATER)
+    vlan: VlanId | None = Field(None, description="A VLAN tag (IEEE 802.1Q).")
+    qinq: QinQ | None = Field(None, description="Two VLAN tags.")
+    vxlan: Vxlan | None = Field(None, description="A VXLAN segment, on the Gateway's tunnel end.")
+    mpls: Mpls | None = Field(None, description="An MPLS label.")
     addresses: list[LinkAddress] = Field([], description="The gateway's own addresses here, with the link's length.")
     mtu: Annotated[int, Field(ge=68, le=65535)] | None = Field(None, description="Absent: that of the port.")
     mss: Annotated[int, Field(ge=28, le=65535)] | None = Field(
@@ -99,36 +107,13 @@ class Route(Shape):
     metric: Metric = Field(0, description="Lower wins.")
 
 
-class Neighbor(Shape):
-    """A BGP neighbour."""
-
-    address: Address = Field(description="Its address.")
-    asn: Asn = Field(description="Its AS.")
-    password_file: str | None = Field(None, alias="passwordFile", description="A file with the TCP MD5 password.")
-    bfd: bool | dict[str, Any] = Field(False, description="RFC 5880.")
-    multihop: bool | int = Field(False, description="Not on the link; a number limits the hops.")
-    max_prefixes: int | None = Field(None, alias="maxPrefixes", description="More end the session.")
-    graceful_restart: bool | Duration = Field(True, alias="gracefulRestart", description="RFC 4724.")
-
-
-class Bgp(Shape):
-    """BGP with this VPC's routers."""
-
-    asn: Asn | None = Field(None, description="Our AS here. Absent: the Gateway's.")
-    neighbors: list[Neighbor] = Field([], description="Who to speak to.")
-    communities: list[str] = Field([], description="Added to what is advertised.")
-    advertise: Literal["routes", "summary"] | None = Field(
-        None, description="Each route, or the exposed CIDRs. Absent: summary above 1,000 routes."
-    )
-
-
 class VpcSpec(Shape):
     """What the VPC is made of."""
 
     subnets: dict[Label, Subnet] = Field({}, description="Named subnets.")
     attachments: list[Attachment] = Field([], description="How packets enter and leave.")
     routes: list[Route] = Field([], description="Static routes.")
-    bgp: Bgp | None = Field(None, description="Routes by BGP.", json_schema_extra=_LATER)
+    bgp: Bgp | None = Field(None, description="Routes by BGP.")
 
 
 class Vpc(ApiObject):

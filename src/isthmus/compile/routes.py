@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from isthmus.model.types import Attachment as ModelAttachment
 from isthmus.model.types import Side, Vpc
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix
-from isthmus.tables.entries import Attachment, AttachmentKey, NextHop, Origin, Route
+from isthmus.tables.entries import Attachment, AttachmentKey, NextHop, Origin, Route, TagKind
 from isthmus.tables.layout import MAX_HOPS
-
-LINK_LOCAL: dict[Family, Prefix] = {4: Prefix.parse("169.254.0.0/16"), 6: Prefix.parse("fe80::/10")}
+from isthmus.tables.martians import LINK_LOCAL
 
 
 def attachments(vpc: Vpc) -> tuple[Attachment, ...]:
@@ -25,6 +24,9 @@ def attachments(vpc: Vpc) -> tuple[Attachment, ...]:
             attachment.mtu,
             Origin(f"VPC/{vpc.name}", attachment.path),
             attachment.mss,
+            attachment.outer_type,
+            attachment.push,
+            attachment.uniform,
         )
         for attachment in vpc.attachments
     )
@@ -48,41 +50,47 @@ def _icmp_source(
     return next(iter([*routable, *local]), None)
 
 
-def routes(vpc: Vpc, sides: Iterable[Side]) -> tuple[dict[Family, tuple[Route, ...]], bool]:
-    """The VPC's RIB by family, and whether routes were assumed: BGP without routes is taken to route what it offers."""
+def routes(vpc: Vpc, sides: Iterable[Side], assumed: bool) -> dict[Family, tuple[Route, ...]]:
+    """The VPC's own RIB by family. ``assumed``: beside it, the VPC is taken to route all that its sides expose."""
     found: dict[Prefix, list[tuple[int, NextHop]]] = defaultdict(list)
     origins: dict[Prefix, Origin] = {}
 
-    def add(prefix: Prefix, metric: int, attachment: int, via: int | None, origin: Origin) -> None:
-        hop = NextHop(key(vpc, vpc.attachments[attachment]), via, origin)
-        if not any(m == metric and h[:2] == hop[:2] for m, h in found[prefix]):
+    def add(prefix: Prefix, metric: int, hop: NextHop) -> None:
+        if not any(m == metric and _end(h) == _end(hop) for m, h in found[prefix]):
             found[prefix].append((metric, hop))
-        origins.setdefault(prefix, origin)
+        origins.setdefault(prefix, hop.origin)
 
     name = f"VPC/{vpc.name}"
     for subnet in vpc.subnets:
-        add(subnet.prefix, 0, subnet.attachment, None, Origin(name, subnet.path))
+        on = vpc.attachments[subnet.attachment]
+        if on.tag.kind is not TagKind.VXLAN:  # there the remotes are the routes
+            add(subnet.prefix, 0, NextHop(key(vpc, on), None, Origin(name, subnet.path)))
     for route in vpc.routes:
-        add(route.to, route.metric, route.attachment, route.via, Origin(name, route.path))
-    assumed = vpc.bgp and bool(vpc.attachments)
+        on = vpc.attachments[route.attachment]
+        add(route.to, route.metric, NextHop(key(vpc, on), route.via, Origin(name, route.path), route.tunnel))
     if assumed:
         for side in sides:
             for item in side.ips:
                 if item.prefix not in found:
-                    add(item.prefix, 0, 0, None, Origin(f"Peering/{side.peering}", item.path))
+                    origin = Origin(f"Peering/{side.peering}", item.path)
+                    add(item.prefix, 0, NextHop(key(vpc, vpc.attachments[0]), None, origin))
     table: dict[Prefix, Route] = {prefix: _best(prefix, hops, origins[prefix]) for prefix, hops in found.items()}
     for attachment in vpc.attachments:
         for family, address, _ in attachment.addresses:
             own = Prefix(family, address, BITS[family])
             table[own] = Route(own, 0, True, (), Origin(name, attachment.path))
     ordered = sorted(table.values(), key=lambda route: (route.prefix.first, route.prefix.length))
-    return {family: tuple(r for r in ordered if r.prefix.family == family) for family in FAMILIES}, assumed
+    return {family: tuple(r for r in ordered if r.prefix.family == family) for family in FAMILIES}
 
 
 def _best(prefix: Prefix, hops: list[tuple[int, NextHop]], origin: Origin) -> Route:
     """Of several routes for one prefix the lowest metric; equal ones share, the first MAX_HOPS of them."""
     lowest = min(metric for metric, _ in hops)
-    best = sorted(
-        (hop for metric, hop in hops if metric == lowest), key=lambda hop: (hop.attachment, hop.gateway or -1)
-    )
+    best = sorted((hop for metric, hop in hops if metric == lowest), key=_end)
     return Route(prefix, lowest, False, tuple(best[:MAX_HOPS]), origin)
+
+
+def _end(hop: NextHop) -> tuple[AttachmentKey, int, tuple[int, ...]]:
+    """What tells next hops apart, and puts them in order, whoever wrote them."""
+    tunnel = () if hop.tunnel is None else (hop.tunnel.family, hop.tunnel.vtep, int.from_bytes(hop.tunnel.mac))
+    return hop.attachment, -1 if hop.gateway is None else hop.gateway, tunnel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from isthmus.compile import exposure, routes
 from isthmus.compile.pools import pool
@@ -17,16 +18,27 @@ from isthmus.tables.entries import Candidate, Origin, PortPolicy, Side, SideKey,
 Offered = dict[str, dict[Family, list[tuple[int, int, Candidate]]]]
 
 
-def compile_tables(model: Model) -> Tables:
-    """The whole configuration as tables; pure, and sorted by name."""
+def compile_tables(model: Model, assume: Collection[str] | None = None) -> Tables:
+    """The whole configuration as tables; pure, and sorted by name.
+
+    ``assume``: the VPCs with BGP that are taken to route all that they expose, as nobody knows what they learn;
+    None: every one. A gateway that speaks BGP assumes nothing.
+    """
     sides: dict[SideKey, Side] = {}
     offered: Offered = defaultdict(lambda: {4: [], 6: []})
     of_vpc: dict[str, list[ModelSide]] = defaultdict(list)
     for name in sorted(model.peerings):
         _peering(model.peerings[name], sides, offered, of_vpc)
-    vpcs = {name: _vpc(model.vpcs[name], offered[name], of_vpc[name], sides) for name in sorted(model.vpcs)}
-    ports = {p.name: PortPolicy(p.hook, p.unclaimed) for p in sorted(model.gateway.ports)} if model.gateway else {}
-    return Tables(vpcs, dict(sorted(sides.items())), ports, model.gateway.flows if model.gateway else None)
+    vpcs = {}
+    for name in sorted(model.vpcs):
+        vpc = model.vpcs[name]
+        assumed = vpc.bgp is not None and bool(vpc.attachments) and (assume is None or name in assume)
+        vpcs[name] = _vpc(vpc, offered[name], of_vpc[name], sides, assumed)
+    gateway, ordered = model.gateway, dict(sorted(sides.items()))
+    if gateway is None:
+        return Tables(vpcs, ordered)
+    ports = {port.name: PortPolicy(port.hook, port.unclaimed) for port in sorted(gateway.ports)}
+    return Tables(vpcs, ordered, ports, gateway.flows, gateway.vtep)
 
 
 def _peering(
@@ -60,8 +72,9 @@ def _vpc(
     offered: dict[Family, list[tuple[int, int, Candidate]]],
     mine: list[ModelSide],
     sides: dict[SideKey, Side],
+    assumed: bool,
 ) -> Vpc:
-    table, assumed = routes.routes(vpc, mine)
+    table = routes.routes(vpc, mine, assumed)
     name = f"VPC/{vpc.name}"
     exposures = {
         family: exposure.sweep(offered[family], _own(vpc, family, mine, sides), step(family)) for family in FAMILIES

@@ -53,9 +53,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "field-value",
         "error",
-        "The right type, but not a value that means something here, or more than one object may have: the ranges of "
-        "ports of a rule multiply (`srcPort` by `dstPort`, once those that touch are joined) to 1,024 pairs at most "
-        "for one protocol, and the rules of a side to 16,384 in all; `nat.ports` has 1,024 ranges at most.",
+        "The right type, but not a value that means something here: a VXLAN remote of another family than the "
+        "Gateway's `vtep`, a BGP neighbour on no link, or twice. Or more than one object may have: the ranges of ports "
+        "of a rule multiply (`srcPort` by `dstPort`, once those that touch are joined) to 1,024 pairs at most for one "
+        "protocol, and the rules of a side to 16,384 in all; `nat.ports` has 1,024 ranges at most.",
         "dstPort: 70000",
         "A value in the range that the message gives; ranges of ports instead of many single ones.",
     ),
@@ -208,9 +209,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "attachment-conflict",
         "error",
-        "Two attachments claim the same port and tag. The first in file order stays.",
+        "Two attachments claim the same port and tag, or the same VNI on any port, or are MPLS attachments of one port "
+        "with the same address. The first in file order stays. Untagged frames on the interface of the Gateway's "
+        "`vtep` are tunnels, or the host's: no untagged attachment fits there, nor MPLS, whose ARP is untagged.",
         "attachments: [{interface: eth1}] # in two VPCs",
-        "Another port, or a tag.",
+        "Another port, another tag, or another address.",
     ),
     Entry(
         "field-unsupported",

@@ -35,7 +35,7 @@ def _vpc(name: str, routes: tuple[StaticRoute, ...]) -> Vpc:
     No interface of Linux has a slash in its name, so this is never a port that a Gateway or a VPC object means.
     """
     addresses = ((*parse_address("169.254.0.1"), 32), (*parse_address("fe80::1"), 64))
-    return Vpc(name, False, False, (), (Attachment(f"vpc/{name}", Tag(), addresses, 0, ""),), routes)
+    return Vpc(name, False, None, (), (Attachment(f"vpc/{name}", Tag(), addresses, 0, ""),), routes)
 
 
 def undefined_vpcs(drafts: Sequence[Draft], domains: Domains) -> list[Problem]:

@@ -11,6 +11,7 @@ from isthmus.model import sets
 from isthmus.model.exposures import Offer
 from isthmus.model.types import Vpc
 from isthmus.tables.address import FAMILIES, Family, Prefix
+from isthmus.tables.entries import TagKind
 
 _MOST_PIECES = 64  # an offer that more routes carry is taken as a whole, by its CIDR
 
@@ -35,10 +36,14 @@ def routes_matter(vpc: Vpc) -> bool:
 
 
 class RouteMap:
-    """The routes of one VPC, subnets among them, cut into disjoint stretches by longest prefix."""
+    """The routes of one VPC, cut into disjoint stretches by longest prefix.
+
+    Subnets are among them, but for those on a VXLAN attachment, where the remotes are the routes.
+    """
 
     def __init__(self, vpc: Vpc) -> None:
-        routes = [(subnet.prefix, 0) for subnet in vpc.subnets] + [(route.to, route.metric) for route in vpc.routes]
+        on_link = [s.prefix for s in vpc.subnets if vpc.attachments[s.attachment].tag.kind is not TagKind.VXLAN]
+        routes = [(prefix, 0) for prefix in on_link] + [(route.to, route.metric) for route in vpc.routes]
         self._by_family = {
             family: _flatten([(prefix, metric) for prefix, metric in routes if prefix.family == family])
             for family in FAMILIES

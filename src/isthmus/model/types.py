@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from isthmus.tables.address import Family, Prefix
-from isthmus.tables.entries import Nat, Tag, Timeouts
+from isthmus.tables.entries import Nat, Tag, Timeouts, Tunnel, Vtep
 
 
 class Item(NamedTuple):
@@ -73,7 +73,8 @@ class Peering(NamedTuple):
 class Attachment(NamedTuple):
     """A port with a tag; ``addresses`` are (family, address, prefix length).
 
-    ``mtu`` 0: that of the port. ``mss`` 0: TCP SYNs may ask for any segment.
+    ``mtu`` 0: that of the port. ``mss`` 0: TCP SYNs may ask for any segment. ``outer_type``: EtherType of a QinQ outer
+    tag on the way out. ``push``: MPLS labels on the way out, outermost first; ``uniform``: their TTL is the packet's.
     """
 
     interface: str
@@ -82,6 +83,9 @@ class Attachment(NamedTuple):
     mtu: int
     path: str
     mss: int = 0
+    outer_type: int = 0x88A8
+    push: tuple[int, ...] = ()
+    uniform: bool = True
 
 
 class Subnet(NamedTuple):
@@ -94,13 +98,56 @@ class Subnet(NamedTuple):
 
 
 class StaticRoute(NamedTuple):
-    """``to`` via a router (``via``), or on-link on an attachment. ``attachment`` is always resolved to an index."""
+    """``to`` via a router (``via``), or on-link on an attachment. ``attachment`` is always resolved to an index.
+
+    On a VXLAN attachment always through a ``tunnel``; its remotes are such routes.
+    """
 
     to: Prefix
     via: int | None
     attachment: int
     metric: int
     path: str
+    tunnel: Tunnel | None = None
+
+
+class Bfd(NamedTuple):
+    """Milliseconds between two packets, and how many in a row have to be missing (RFC 5880)."""
+
+    interval: int
+    multiplier: int
+
+
+class Neighbor(NamedTuple):
+    """A BGP neighbour. ``attachment``: the index of the one whose link it is on; None: it is not on a link.
+
+    ``multihop``: the most hops that it may be away, 0: it is on the link. ``max_prefixes`` of one family; None: any
+    number. ``graceful_restart``: seconds that its routes are kept, 0: none. ``password_file``: a path, never read here.
+    """
+
+    address: tuple[Family, int]
+    asn: int
+    attachment: int | None
+    path: str
+    password_file: str | None = None
+    bfd: Bfd | None = None
+    multihop: int = 0
+    max_prefixes: int | None = None
+    graceful_restart: int = 120
+
+
+class Bgp(NamedTuple):
+    """How a VPC speaks BGP. ``router_id``: 32 bits, never 0. ``communities``: of two numbers, or large ones of three.
+
+    ``advertise``: ``routes`` or ``summary``; None: by their number.
+    """
+
+    asn: int
+    router_id: int
+    neighbors: tuple[Neighbor, ...] = ()
+    communities: tuple[tuple[int, ...], ...] = ()
+    advertise: str | None = None
+    path: str = "spec.bgp"
 
 
 class Vpc(NamedTuple):
@@ -108,7 +155,7 @@ class Vpc(NamedTuple):
 
     name: str
     defined: bool
-    bgp: bool
+    bgp: Bgp | None
     subnets: tuple[Subnet, ...]
     attachments: tuple[Attachment, ...]
     routes: tuple[StaticRoute, ...]
@@ -123,11 +170,18 @@ class Port(NamedTuple):
 
 
 class Gateway(NamedTuple):
-    """The node's own object. ``flows``: how many it is to have room for, where it says so."""
+    """The node's own object. ``flows``: how many it is to have room for, where it says so.
+
+    ``router_id``: 32 bits. ``drain``: withdraw all that is advertised, and go on forwarding.
+    """
 
     name: str
     ports: tuple[Port, ...]
     flows: int | None = None
+    asn: int | None = None
+    router_id: int | None = None
+    vtep: Vtep | None = None
+    drain: bool = False
 
 
 class Model(NamedTuple):

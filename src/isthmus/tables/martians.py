@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus.tables.address import Family, Prefix
 
 LINK_LOCAL_V6 = Prefix.parse("fe80::/10")
+LINK_LOCAL: dict[Family, Prefix] = {4: Prefix.parse("169.254.0.0/16"), 6: LINK_LOCAL_V6}
 MULTICAST_V6 = Prefix.parse("ff00::/8")
 MARTIANS: dict[Family, tuple[Prefix, ...]] = {
     4: tuple(
