@@ -20,6 +20,7 @@ from isthmus.datapath.offloads import prepare_for_xdp
 from isthmus.lab.iproute import End, add_address, add_neighbour, add_route, add_rule, cable, opened, set_up, up
 from isthmus.lab.plan import LabPlan, LabVpc
 from isthmus.lab.wiring import ON_LINK
+from isthmus.routing.onlink import answer_for
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.entries import TagKind
 
@@ -49,7 +50,7 @@ KERNEL = {
         for setting, value in (("accept_redirects", "0"), ("accept_source_route", "-1"))
     },
     **QUIET,
-    "ipv4/conf/all/arp_ignore": "1",  # an address is answered for on its own attachment only
+    "ipv4/conf/default/arp_ignore": "1",  # an address is answered for on its own attachment only
     "ipv4/conf/all/arp_announce": "2",
 }
 """Of the gateway's kernel in one VPC: its hosts are a tenant's, so no redirect or source route of theirs counts."""
@@ -145,6 +146,8 @@ def _furnish_kernel(netlink: IPRoute, vpc: LabVpc) -> None:
         for route in link.routes:
             via = FAR_END[route.prefix.family] if route.tunnel else route.via
             add_route(netlink, index, route.prefix, via=via)
+        with inside(vpc.gateway_namespace):
+            answer_for(netlink, link.inside, link.shown)
     for link, family, address in vpc.next_hops():
         if family in link.told:
             index = netlink.link_lookup(ifname=link.inside)[0]

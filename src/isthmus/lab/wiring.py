@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from isthmus.lab import names
+from isthmus.routing.onlink import on_link
 from isthmus.tables.address import FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.entries import Attachment, AttachmentKey, PortPolicy, Tables, TagKind, Tunnel, Vtep
 
@@ -63,7 +64,8 @@ class Link(NamedTuple):
 
     ``cable`` is the other end of the hosts' ``inside``, in the fabric; "" where that is the port itself.
     ``outer_type``, ``push`` and ``uniform`` are those of the attachment. ``told``: families in which neighbours can't
-    find each other across the tag, and are told who they are.
+    find each other across the tag, and are told who they are. ``shown``: public addresses on the link itself, for which
+    the gateway answers.
     """
 
     attachment: AttachmentKey
@@ -84,6 +86,7 @@ class Link(NamedTuple):
     push: tuple[int, ...] = ()
     uniform: bool = True
     told: frozenset[Family] = frozenset()
+    shown: tuple[Prefix, ...] = ()
 
     @property
     def tunnels(self) -> tuple[LinkRoute, ...]:
@@ -114,8 +117,12 @@ def wire(tables: Tables, vpcs: Iterable[str], hook: str) -> Wiring:
                 carried[vpc].append(attachment)
     ports = _ports(tables, [attachment for each in carried.values() for attachment in each], hook)
     numbers = iter(range(1 << 16))
+    shown = on_link(tables)
     links = {
-        vpc: tuple(_link(a, ports[a.key.interface], tables, next(numbers), n) for n, a in enumerate(attachments))
+        vpc: tuple(
+            _link(each, ports[each.key.interface], tables, next(numbers), place)._replace(shown=shown.get(each.key, ()))
+            for place, each in enumerate(attachments)
+        )
         for vpc, attachments in carried.items()
     }
     tunnelled = any(link.tunnels for each in links.values() for link in each)
