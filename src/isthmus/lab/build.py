@@ -163,6 +163,8 @@ def _furnish_hosts(netlink: IPRoute, vpc: LabVpc) -> None:
         mine = [(host.family, host.address) for host in vpc.hosts if link.inside in host.links]
         for family, address in dict.fromkeys([*mine, *link.routers]):
             add_address(netlink, index, family, address, BITS[family])
+        for family, address, length in link.speakers:
+            add_address(netlink, index, family, address, length)
         for family in FAMILIES:
             everything = Prefix(family, 0, 0)
             source = next((address for kin, address in mine if kin == family), None)
@@ -172,7 +174,7 @@ def _furnish_hosts(netlink: IPRoute, vpc: LabVpc) -> None:
             if family in link.told:
                 add_neighbour(netlink, index, family, link.gateway[family], link.port_mac)
         if len(vpc.links) > 1:
-            for family, address in mine:
+            for family, address in [*mine, *(speaker[:2] for speaker in link.speakers)]:
                 add_rule(netlink, family, address, BITS[family], _PER_LINK_TABLE + number)
 
 

@@ -12,15 +12,19 @@ address, so what that kernel says (ARP, ping) comes from where hosts expect it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from isthmus.lab import names
+from isthmus.lab.externals.routes import Announced
+from isthmus.lab.externals.speakers import External, Program
+from isthmus.lab.externals.speakers import external as found_external
 from isthmus.lab.hosts import HostAddress, host_addresses
 from isthmus.lab.wiring import Link, LinkRoute, Port, wire
-from isthmus.model.types import Model
+from isthmus.model.types import Model, Vpc
 from isthmus.tables.address import Family, format_address
-from isthmus.tables.entries import Tables, Vtep
+from isthmus.tables.entries import AttachmentKey, Tables, Vtep
 from isthmus.tables.martians import is_martian
 
 
@@ -45,7 +49,8 @@ class LabVpc(NamedTuple):
     def next_hops(self) -> Iterator[tuple[Link, Family, int]]:
         """Whom the gateway must be able to reach before every host can be: (link, family, address)."""
         for link in self.links:
-            for family, router in link.routers:
+            speakers = () if link.tunnels else (speaker[:2] for speaker in link.speakers)
+            for family, router in dict.fromkeys([*link.routers, *speakers]):
                 yield link, family, router
             for host in self.hosts:
                 route = _longest(link.routes, host.family, host.address)
@@ -57,7 +62,7 @@ class LabPlan(NamedTuple):
     """A whole lab. ``notices`` say what of the objects it leaves out, and why.
 
     ``fabric``: the namespace between tagged ports and hosts, "" where nothing has a tag. ``vtep``: the node's own,
-    where a link goes through tunnels.
+    where a link goes through tunnels. ``externals``: the VPCs whose BGP neighbours are played.
     """
 
     name: str
@@ -67,6 +72,7 @@ class LabPlan(NamedTuple):
     ports: tuple[Port, ...] = ()
     fabric: str = ""
     vtep: Vtep | None = None
+    externals: tuple[External, ...] = ()
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -106,9 +112,12 @@ def plan(
     tables: Tables,
     extra: Mapping[str, Collection[tuple[Family, int]]] | None = None,
     hook: str = "auto",
+    announced: Mapping[str, Sequence[Announced]] | None = None,
+    program: Program = "bird",
 ) -> LabPlan:
     """The lab ``name`` of a model and its tables, with ``extra`` host addresses by VPC.
 
+    ``announced``: what externals announce beside what their sides offer; ``program``: the daemon that plays them.
     ``hook`` other than ``auto`` is that of every port, whatever the objects say. Raises WrongHost for a VPC that no
     peering names, a martian, and the gateway's own address.
     """
@@ -120,16 +129,40 @@ def plan(
     wiring = wire(tables, known, hook)
     notices = list(wiring.notices)
     vpcs: list[LabVpc] = []
+    externals: list[External] = []
     for vpc in known:
-        links = wiring.links[vpc]
+        outside = names.host_namespace(name, vpc)
+        external = found_external(model, vpc, outside, program, (announced or {}).get(vpc, ()))
+        links = _with_speakers(wiring.links[vpc], model.vpcs[vpc], external)
         if not links:
             notices.append(f"VPC/{vpc}: has no attachment that a lab can carry, so it is left out")
             continue
+        if external:
+            externals.append(external)
         mine = tuple(_host(host, links) for host in hosts[vpc])
-        vpcs.append(LabVpc(vpc, names.host_namespace(name, vpc), names.vpc_namespace(name, vpc), links, mine))
+        vpcs.append(LabVpc(vpc, outside, names.vpc_namespace(name, vpc), links, mine))
     ports = tuple(wiring.ports.values())
     fabric = names.fabric_namespace(name) if any(port.wire for port in ports) else ""
-    return LabPlan(name, names.gateway_namespace(name), tuple(vpcs), tuple(notices), ports, fabric, wiring.vtep)
+    return LabPlan(
+        name,
+        names.gateway_namespace(name),
+        tuple(vpcs),
+        tuple(notices),
+        ports,
+        fabric,
+        wiring.vtep,
+        tuple(externals),
+    )
+
+
+def _with_speakers(links: tuple[Link, ...], vpc: Vpc, external: External | None) -> tuple[Link, ...]:
+    """Put the neighbours of a VPC on their links; those that are several hops away behind the first."""
+    on: dict[AttachmentKey, list[tuple[Family, int, int]]] = defaultdict(list)
+    for speaker in external.speakers if external else ():
+        attachment = vpc.attachments[speaker.attachment or 0]
+        key = AttachmentKey(vpc.name, attachment.interface, attachment.tag)
+        on[key].append((speaker.family, speaker.address, speaker.length))
+    return tuple(link._replace(speakers=tuple(on[link.attachment])) for link in links)
 
 
 def _check_extra(vpc: str, addresses: Collection[tuple[Family, int]], tables: Tables, known: list[str]) -> None:

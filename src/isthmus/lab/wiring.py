@@ -65,7 +65,7 @@ class Link(NamedTuple):
     ``cable`` is the other end of the hosts' ``inside``, in the fabric; "" where that is the port itself.
     ``outer_type``, ``push`` and ``uniform`` are those of the attachment. ``told``: families in which neighbours can't
     find each other across the tag, and are told who they are. ``shown``: public addresses on the link itself, for which
-    the gateway answers.
+    the gateway answers. ``speakers``: BGP neighbours on the link, as (family, address, length of the network).
     """
 
     attachment: AttachmentKey
@@ -87,6 +87,7 @@ class Link(NamedTuple):
     uniform: bool = True
     told: frozenset[Family] = frozenset()
     shown: tuple[Prefix, ...] = ()
+    speakers: tuple[tuple[Family, int, int], ...] = ()
 
     @property
     def tunnels(self) -> tuple[LinkRoute, ...]:
