@@ -27,7 +27,7 @@ from isthmus.lab.externals.routes import parse_routes
 from isthmus.lab.externals.speakers import Program
 from isthmus.lab.plan import plan
 from isthmus.lab.process import working_below
-from isthmus.lab.state import Objects, State
+from isthmus.lab.state import LabError, Objects, State
 from isthmus.routing.bird.config import bird_config
 from isthmus.routing.bird.process import Daemon
 from isthmus.routing.bird.speaker import Neighbor, Speaker
@@ -58,7 +58,7 @@ spec:
   red: {ips: [{cidr: 10.1.1.0/24}], as: [203.0.113.4/30], natType: stateful}
   isp: {ips: [{cidr: 0.0.0.0/0}, {not: 10.0.0.0/8}]}
 """
-SECRET = "not for everybody"
+SECRET = "not-for-everybody"
 MANY = [f"100.{number // 256}.{number % 256}.0/24 med {number % 7} path 65010" for number in range(3000)]
 ROUTES = [*MANY, "8.8.8.0/24 med 50 path 65010 65011 community 65001:7 65001:8:9", "2001:db8:8::/48 med 60"]
 WITHIN_S, LOOK_S = 10.0, 0.05
@@ -170,6 +170,6 @@ def test_the_daemon_goes_with_the_lab_also_after_a_crash(tmp_path: Path) -> None
 def test_a_password_file_that_is_missing_is_named(tmp_path: Path) -> None:
     made = objects(tmp_path, "bird", [])
     (tmp_path / "password").unlink()
-    with pytest.raises(control.LabError, match="password"):
+    with pytest.raises(LabError, match="password"):
         control.up(made, [], lambda _: None)
     assert not State(NAME).exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,6 @@ from isthmus.lab.process import working_below
 from isthmus.routing.bird.process import Daemon
 
 _BGPD: Final = Path("/usr/lib/frr/bgpd")
-_FRR_USER: Final = "frr"
 _WITHIN_S, _LOOK_S = 10.0, 0.02
 
 
@@ -34,6 +32,8 @@ def start(external: External, folder: Path) -> None:
     if external.program == "bird":
         Daemon(folder, external.namespace, bird_config(external, passwords)).detach()
     else:
+        if unfit := next((file for file, text in passwords.items() if text.split() != [text]), None):
+            raise ExternalError(f"passwordFile {unfit}: FRR takes no password with a space in it")
         _start_bgpd(external, folder, bgpd_config(external, passwords))
 
 
@@ -54,9 +54,12 @@ def ask(folder: Path, program: str, command: str) -> str:
 
 def _password(file: str) -> str:
     try:
-        return Path(file).read_text().rstrip("\n")
+        text = Path(file).read_text().rstrip("\n")
     except OSError as error:
         raise ExternalError(f"passwordFile {file}: {error.strerror}") from error
+    if '"' in text or not text.isprintable():
+        raise ExternalError(f"passwordFile {file}: a daemon's configuration has no place for what it holds")
+    return text
 
 
 def _start_bgpd(external: External, folder: Path, text: str) -> None:
@@ -65,9 +68,8 @@ def _start_bgpd(external: External, folder: Path, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bgpd.conf").write_text(text)
     (folder / "bgpd.conf").chmod(0o600)
-    for path in (folder, folder / "bgpd.conf"):
-        shutil.chown(path, _FRR_USER, _FRR_USER)
-    command = [str(_BGPD), "-Z", "-f", "bgpd.conf", "-i", "bgpd.pid", "--vty_socket", ".", "-P", "0"]
+    command = [str(_BGPD), "-Z", "-S", "-f", "bgpd.conf", "-i", "bgpd.pid", "--vty_socket", ".", "-P", "0"]
+    # -Z: no zebra. -S: as our user, because FRR's own need not be let into the folders above
     with inside(external.namespace), (folder / "stderr").open("wb") as said:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True

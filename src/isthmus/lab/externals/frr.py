@@ -32,7 +32,6 @@ def _instance(
     yield " no bgp network import-check"
     yield " no bgp ebgp-requires-policy"
     yield " no bgp default ipv4-unicast"
-    yield " timers bgp connect 2"
     for speaker in mine:
         yield from _neighbor(speaker, passwords)
     for family in FAMILIES:
@@ -52,6 +51,7 @@ def _neighbor(speaker: Speaker, passwords: Mapping[str, str]) -> Iterator[str]:
     name = f" neighbor {format_address(speaker.family, speaker.gateway)}"
     yield f"{name} remote-as {speaker.gateway_asn}"
     yield f"{name} update-source {format_address(speaker.family, speaker.address)}"
+    yield f"{name} timers connect 2"
     if speaker.multihop:
         yield f"{name} ebgp-multihop {speaker.multihop}"
     else:
