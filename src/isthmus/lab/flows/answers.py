@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.lab.flows.filter import Filter, WrongWord, check_names, parse_filter
@@ -14,6 +14,7 @@ from isthmus.tables.entries import Pool, SideKey, Tables
 if TYPE_CHECKING:
     from isthmus.datapath import PacketPath
     from isthmus.datapath.conversations import Conversation, PoolUse
+    from isthmus.lab.tagger import Count
 
 MOST_SHOWN: Final = 100_000
 """Conversations that one answer lists at most: some 35 MB."""
@@ -24,9 +25,11 @@ _MOST_WORDS: Final = 64
 class Answers:
     """The requests about one packet path."""
 
-    def __init__(self, path: PacketPath, tables: Tables) -> None:
+    def __init__(self, path: PacketPath, tables: Tables, tagged: Callable[[], dict[Count, int]] | None = None) -> None:
+        """``tagged``: what the tagger of the lab's fabric has counted, where there is one."""
         self._path = path
         self._tables = tables
+        self._tagged = tagged
 
     def answer(self, request: object) -> Iterator[bytes]:
         """The answer's JSON in pieces, some of them empty: between any two the packet path is left alone.
@@ -46,6 +49,8 @@ class Answers:
                 return self._clear(self._filter(words))
             case {"ask": "pools"}:
                 return self._pools()
+            case {"ask": "tagger"} if self._tagged:
+                return iter((json.dumps({each.name: count for each, count in self._tagged().items()}).encode(),))
         raise WrongWord("not a request", "the other end is of another version")
 
     def _filter(self, words: list[object]) -> Filter:
