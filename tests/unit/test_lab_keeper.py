@@ -12,9 +12,9 @@ import pytest
 
 from isthmus.datapath import Hook, PacketPath
 from isthmus.lab import feeds, keeper
-from isthmus.lab.flows.service import Service
 from isthmus.lab.keeper import Keeper, attach
 from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.service.service import Service
 from isthmus.lab.wiring import Link
 from isthmus.routing.neighbours import Neighbour
 from isthmus.tables.address import Family, parse_address

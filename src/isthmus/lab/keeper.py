@@ -24,8 +24,9 @@ from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
 from isthmus.lab.feeds import Complaints, DownBoard, LinkFeed, NeighbourFeed, Source, TunnelFeed
 from isthmus.lab.flows.answers import Answers
-from isthmus.lab.flows.service import Service
 from isthmus.lab.plan import LabPlan
+from isthmus.lab.service.questions import Questions
+from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
 from isthmus.lab.tagger import Tagger
 from isthmus.tables.address import Family, format_address
@@ -179,7 +180,7 @@ def _keep(state: State, ready: int) -> None:
         tagger = stack.enter_context(Tagger(objects.plan)) if objects.plan.fabric else None
         _tell(ready, {"say": "packet path loaded and attached"})
         answers = Answers(path, objects.tables, tagger.counts if tagger else None)
-        service = stack.enter_context(closing(Service(state.socket, answers.answer)))
+        service = stack.enter_context(closing(Service(state.socket, Questions(answers.kinds).answer)))
         for _ in Keeper(objects.plan, path, service, stack).run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})
             _tell(ready, {"hooks": hooks})

@@ -8,7 +8,7 @@
 ``ready.json``       the hook of every port, by the keeper, when every host could be reached
 ``keeper.log``       what the keeper had to say
 ``externals/VPC``    files of the daemon that plays the BGP neighbours of a VPC
-``ask``              the keeper's socket: requests about conversations (``lab.flows``)
+``ask``              the keeper's socket: what other processes ask (``lab.service``)
 ===================  ==================================================================================================
 
 The folder's lock is held by who makes or removes the lab, and lost with that process.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.lab.flows.filter import Filter, WrongWord, check_names, parse_filter
 from isthmus.lab.flows.rows import protocol_name, row
+from isthmus.lab.service.questions import Kind
 from isthmus.tables.address import format_address
 from isthmus.tables.entries import Pool, SideKey, Tables
 
@@ -31,17 +32,13 @@ class Answers:
         self._tables = tables
         self._tagged = tagged
 
-    def answer(self, request: object) -> Iterator[bytes]:
-        """The answer's JSON in pieces, some of them empty: between any two the packet path is left alone.
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What can be asked. Between two pieces of an answer the packet path is left alone."""
+        asked = ["list", "clear", "pools", *(["tagger"] if self._tagged else [])]
+        return dict.fromkeys(asked, self._answer)
 
-        What is wrong with a request is an answer too, ``{"error": …}``.
-        """
-        try:
-            yield from self._answer(request)
-        except WrongWord as error:
-            yield json.dumps({"error": str(error), "hint": error.hint}).encode()
-
-    def _answer(self, request: object) -> Iterator[bytes]:
+    def _answer(self, request: Mapping[str, Any]) -> Iterator[bytes] | None:
         match request:
             case {"ask": "list", "filter": list(words), "limit": int(limit)} if 0 <= limit <= MOST_SHOWN:
                 return self._list(self._filter(words), limit)
@@ -51,7 +48,7 @@ class Answers:
                 return self._pools()
             case {"ask": "tagger"} if self._tagged:
                 return iter((json.dumps({each.name: count for each, count in self._tagged().items()}).encode(),))
-        raise WrongWord("not a request", "the other end is of another version")
+        return None
 
     def _filter(self, words: list[object]) -> Filter:
         if len(words) > _MOST_WORDS:
