@@ -123,11 +123,19 @@ def _inside(own: list[Interval], blocks: Iterable[Prefix]) -> Iterator[Interval]
 
 
 def _joined(spans: list[tuple[int, int, int]], unit: int) -> list[tuple[int, int, int]]:
-    """Sorted; ranges that touch or overlap are one, if they are translated alike and do not touch by wrapping round."""
-    alike: dict[tuple[int, int], list[Interval]] = defaultdict(list)
+    """Sorted; ranges that touch or overlap and have the same delta are one. None wraps round in private addresses."""
+    by_delta: dict[int, list[Interval]] = defaultdict(list)
     for first, last, delta in spans:
-        alike[delta, first + delta >> 128].append((first, last))
-    return sorted((*interval, delta) for (delta, _), some in alike.items() for interval in merged(some, unit))
+        by_delta[delta].append((first, last))
+    found = []
+    for delta, some in by_delta.items():
+        wrap = MASK128 + 1 - delta  # the public address of private address 0
+        for first, last in merged(some, unit):
+            if first < wrap <= last:
+                found += [(first, wrap - unit, delta), (wrap, last, delta)]
+            else:
+                found.append((first, last, delta))
+    return sorted(found)
 
 
 class Cover(Generic[Span]):
