@@ -15,8 +15,9 @@ from scapy.packet import Raw
 
 from isthmus.datapath.libbpf import abi
 from isthmus.datapath.netns import inside
-from isthmus.lab.plan import LabVpc, Link
+from isthmus.lab.plan import LabVpc
 from isthmus.lab.state import Objects
+from isthmus.lab.wiring import Link
 from tests.netns.labs import EXAMPLES, lab, of_files
 
 NAME = "isthmus-test-tags"

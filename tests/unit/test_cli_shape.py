@@ -9,7 +9,7 @@ import pytest
 import isthmus
 
 PROGRAM = Path(sys.executable).with_name("isthmus")
-COMMANDS = ["check", "trace", "map", "lab", "flows", "bench", "schema"]
+COMMANDS = ["check", "trace", "map", "lab", "flows", "routes", "neighbors", "drain", "bench", "schema"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,10 +15,11 @@ import pytest
 
 from isthmus.datapath import PacketPath
 from isthmus.datapath.conversations import Conversation, Ends, PoolUse, Records
-from isthmus.lab.flows import service as module
 from isthmus.lab.flows.answers import Answers
-from isthmus.lab.flows.ask import NobodyAnswers, Refused, ask
-from isthmus.lab.flows.service import MOST_CLIENTS, MOST_REQUEST, Answer, Service
+from isthmus.lab.service import service as module
+from isthmus.lab.service.ask import NobodyAnswers, Refused, ask
+from isthmus.lab.service.questions import Questions
+from isthmus.lab.service.service import MOST_CLIENTS, MOST_REQUEST, Answer, Service
 from isthmus.tables.address import parse_address
 from isthmus.tables.entries import Nat, Origin, Pool, Side, SideKey, Tables, Vpc
 from isthmus.tables.flows import TcpState
@@ -107,7 +108,7 @@ def where(tmp_path: Path) -> Path:
 
 
 def answers(path: Remembering) -> Answer:
-    return Answers(cast(PacketPath, path), TABLES).answer
+    return Questions(Answers(cast(PacketPath, path), TABLES).kinds).answer
 
 
 def test_list_shows_some_and_counts_all(where: Path) -> None:

@@ -11,10 +11,11 @@ from typing import cast
 import pytest
 
 from isthmus.datapath import Hook, PacketPath
-from isthmus.lab import keeper
-from isthmus.lab.flows.service import Service
+from isthmus.lab import feeds, keeper
 from isthmus.lab.keeper import Keeper, attach
-from isthmus.lab.plan import LabPlan, LabVpc, Link
+from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.service.service import Service
+from isthmus.lab.wiring import Link
 from isthmus.routing.neighbours import Neighbour
 from isthmus.tables.address import Family, parse_address
 from isthmus.tables.entries import AttachmentKey
@@ -37,16 +38,15 @@ MAC = "02:69:73:02:00:00"
 PORT = AttachmentKey("v", "eth1")
 
 
-def link_of(asked: str = "auto", inside: str = "eth0") -> Link:
-    return Link(PORT, asked, inside, "port0", "kern0", MAC, MAC, MAC, 1500, (), {}, (), ())
+def link_of(inside: str) -> Link:
+    return Link(PORT, "auto", inside, "port0", "kern0", MAC, MAC, MAC, 1500, (), {}, (), ())
 
 
 def hook_for(asked: str, *refused: Hook) -> Hook:
-    link, mac = link_of(asked), MAC
     path = Refusing(*refused)
-    binding = attach(cast(PacketPath, path), link, ANY_INTERFACE, mac)
+    binding = attach(cast(PacketPath, path), asked, ANY_INTERFACE, MAC, 1500)
     assert path.attached == [binding.hook]
-    assert (binding.mac.hex(":"), binding.mtu) == (mac, 1500)
+    assert (binding.mac.hex(":"), binding.mtu) == (MAC, 1500)
     return binding.hook
 
 
@@ -109,8 +109,8 @@ FOUND = [Neighbour(LOOPBACK, *router, bytes.fromhex("026973010000")) for router 
 
 def keep(monkeypatch: pytest.MonkeyPatch, path: Full, *told: Neighbour | OSError) -> None:
     """Returns when the keeper of a lab has found all routers of its only VPC. Somebody asks it in vain meanwhile."""
-    monkeypatch.setattr(keeper, "Neighbours", lambda: Told(*told))
-    monkeypatch.setattr(keeper, "inside", nullcontext)
+    monkeypatch.setattr(feeds, "Neighbours", lambda: Told(*told))
+    monkeypatch.setattr(feeds, "inside", nullcontext)
     monkeypatch.setattr(keeper, "_READY_WITHIN_S", 0.05)
     monkeypatch.setattr(keeper, "_ASK_AGAIN_S", 0.01)
     link = link_of(inside=ANY_INTERFACE)._replace(routers=ROUTERS)

@@ -12,9 +12,9 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
-from isthmus.tables.entries import PortPolicy, Tag, TagKind
+from isthmus.tables.entries import PortPolicy
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.twin import Outcome, Twin
+from isthmus.trace.twin import Outcome
 from tests.scenarios.packets.builder import Offer, Peering, side
 from tests.scenarios.packets.frames import frame, ip
 from tests.scenarios.packets.network import HOST_MAC, LINKS, RED_MAC, Network
@@ -32,13 +32,6 @@ def test_a_port_that_passes_what_is_unclaimed() -> None:
     assert network.process(frame(ip("10.1.1.5", "192.168.2.7") / UDP()), "eth7") == Outcome(Verdict.PASSED)
 
 
-def test_a_tag_that_nobody_claims() -> None:
-    network = Network()
-    twin = Twin(network.tables(), network.environment())
-    data = frame(ip("10.1.1.5", "192.168.2.7") / UDP())
-    assert twin.process(data, "red0", Tag(TagKind.VLAN, 7)).verdict == Verdict.UNKNOWN_TAG
-
-
 def test_malformed_comes_before_unclaimed() -> None:
     assert Network().process(frame(ip("10.1.1.5", "192.168.2.7", proto=17) / b"x"), "eth7").verdict == Verdict.MALFORMED
 
@@ -47,7 +40,7 @@ def test_malformed_comes_before_unclaimed() -> None:
 def test_arp_goes_to_the_namespace_as_it_came(destination: bytes) -> None:
     data = bytes(Ether(dst=destination, src=HOST_MAC) / ARP(psrc="10.1.1.5", pdst="10.1.1.1"))
     outcome = Network().process(data)
-    assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key)
+    assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key, delivered=data)
 
 
 def test_other_ethertypes() -> None:
@@ -94,8 +87,9 @@ def test_neighbour_discovery_is_local(message: object) -> None:
         ("fe80::5", "2001:db8:a::1"),
         ("fe80::5", "fe80::1"),
     ):
-        outcome = Network().process(frame(ip(src, dst, ttl=255) / message, to=MULTICAST_V6))
-        assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key)
+        data = frame(ip(src, dst, ttl=255) / message, to=MULTICAST_V6)
+        outcome = Network().process(data)
+        assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key, delivered=data)
 
 
 def test_neighbour_discovery_never_crosses() -> None:
@@ -112,8 +106,9 @@ def test_a_later_fragment_is_no_neighbour_discovery() -> None:
 @pytest.mark.parametrize("dst", ["10.1.1.1", "2001:db8:a::1", "fe80::1234"])
 def test_for_the_gateway(dst: str) -> None:
     echo = ICMPv6EchoRequest() if ":" in dst else ICMP()
-    outcome = Network().process(frame(ip("2001:db8:a::5" if ":" in dst else "10.1.1.5", dst) / echo))
-    assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key)
+    data = frame(ip("2001:db8:a::5" if ":" in dst else "10.1.1.5", dst) / echo)
+    outcome = Network().process(data)
+    assert outcome == Outcome(Verdict.LOCAL, to_namespace=LINKS["red"].key, delivered=data)
 
 
 def test_the_gateway_s_address_as_a_source() -> None:

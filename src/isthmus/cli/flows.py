@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from isthmus.cli import output
+from isthmus.cli import output, running
 from isthmus.cli.output import Output, OutputOption
+from isthmus.cli.running import NameOption
 from isthmus.lab.flows.answers import MOST_SHOWN
-from isthmus.lab.flows.ask import NobodyAnswers, Refused, ask
 from isthmus.lab.flows.filter import WORDS, WrongWord, parse_filter
-from isthmus.lab.state import LabError, NoSuchLab, State, meant
+from isthmus.lab.state import State
 
 SHOWN = 1000
 """Conversations listed if not told otherwise."""
@@ -46,10 +45,7 @@ def flows(
         list[str] | None,
         typer.Argument(metavar="clear | KEY=VALUE", help="First `clear`, to end what matches; then filters."),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", "-n", help="Which lab; if not given: the lab `isthmus`, or else the only one."),
-    ] = None,
+    name: NameOption = None,
     limit: Annotated[int, typer.Option(min=0, max=MOST_SHOWN, help="List at most so many; all are counted.")] = SHOWN,
     pools: Annotated[
         bool, typer.Option("--pools", help="Show the use of public addresses too (JSON always does).")
@@ -75,38 +71,15 @@ def flows(
             output.die("--pools shows, and clear ends", hint="isthmus flows --pools")
         if words and everything:
             output.die("--all is every conversation, and a filter is some of them", hint="leave one of them away")
-        _clear(_gateway(name), words, output_)
+        _clear(running.gateway(name), words, output_)
     elif everything:
         output.die("--all goes with clear; flows lists all that match", hint="isthmus flows clear --all")
     else:
-        _list(_gateway(name), words, limit, pools or output_ is Output.JSON, output_)
-
-
-def _gateway(name: str | None) -> State:
-    """The gateway that is asked. It is root's."""
-    if os.geteuid() != 0:
-        output.die("the gateway that runs answers root alone", hint="sudo isthmus flows …")
-    try:
-        return meant(name)
-    except LabError as error:
-        output.die(str(error), status=output.USAGE if isinstance(error, NoSuchLab) else output.NO)
-
-
-def _ask(gateway: State, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return ask(gateway.socket, request)
-    except Refused as error:
-        output.die(str(error), hint=error.hint)
-    except NobodyAnswers as error:
-        output.die(
-            f"the gateway of lab {gateway.name} does not answer: {error}",
-            hint=f"isthmus lab list says whether it is up; isthmus lab down --name {gateway.name} removes it",
-            status=output.NO,
-        )
+        _list(running.gateway(name), words, limit, pools or output_ is Output.JSON, output_)
 
 
 def _clear(gateway: State, words: list[str], output_: Output) -> None:
-    answer = _ask(gateway, {"ask": "clear", "filter": words})
+    answer = running.ask(gateway, {"ask": "clear", "filter": words})
     if output_ is Output.JSON:
         output.print_json(answer)
     else:
@@ -114,9 +87,9 @@ def _clear(gateway: State, words: list[str], output_: Output) -> None:
 
 
 def _list(gateway: State, words: list[str], limit: int, pools: bool, output_: Output) -> None:
-    answer = _ask(gateway, {"ask": "list", "filter": words, "limit": limit})
+    answer = running.ask(gateway, {"ask": "list", "filter": words, "limit": limit})
     if pools:
-        answer |= _ask(gateway, {"ask": "pools"})
+        answer |= running.ask(gateway, {"ask": "pools"})
     if output_ is Output.JSON:
         output.print_json(answer)
         return
@@ -136,7 +109,7 @@ def _conversations(number: int) -> str:
 
 
 def _flow_table(rows: list[dict[str, Any]]) -> Table:
-    table = _table("from", "to", "proto", "as it was sent", "as it is seen there", "state", "ends in", "peering")
+    table = output.table("from", "to", "proto", "as it was sent", "as it is seen there", "state", "ends in", "peering")
     for row in sorted(rows, key=lambda row: (row["from"], row["to"], str(row["proto"]), str(row["sent"]))):
         sent, seen = _packet(row["sent"]), _packet(row["seen"])
         table.add_row(
@@ -175,7 +148,7 @@ def _print_pools(answer: dict[str, Any]) -> None:
     console = output.out()
     console.print()
     if answer["pools"]:
-        table = _table("public address", "toward", "proto", "in use", "of", "shared by")
+        table = output.table("public address", "toward", "proto", "in use", "of", "shared by")
         for pool in answer["pools"]:
             shared = " ".join(side["vpc"] for side in pool["sides"])
             size = "" if pool["of"] is None else f"{pool['of']:,}"
@@ -188,10 +161,3 @@ def _print_pools(answer: dict[str, Any]) -> None:
             f"{side['packets']:,} packets of {side['vpc']} in {side['peering']} found no free port or address",
             style="bold red",
         )
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -20,6 +21,7 @@ from rich.table import Table
 from isthmus.cli import objects, output
 from isthmus.cli.output import Output, OutputOption
 from isthmus.compile import compile_tables
+from isthmus.lab.externals.routes import Announced, parse_routes
 from isthmus.lab.plan import LabPlan, WrongHost, plan
 from isthmus.lab.probe.cases import OWN_PORTS
 from isthmus.lab.state import LabError, NoSuchLab, Objects, State
@@ -50,6 +52,13 @@ class HookChoice(StrEnum):
     TC = "tc"
 
 
+class BgpChoice(StrEnum):
+    """What ``--bgp`` takes."""
+
+    BIRD = "bird"
+    FRR = "frr"
+
+
 NameOption = Annotated[str, typer.Option("--name", "-n", help="Which lab: several can be up at once.")]
 
 
@@ -64,6 +73,11 @@ def up(
     host: Annotated[
         list[str] | None, typer.Option(metavar="VPC=IP", help="One more host address; may be given several times.")
     ] = None,
+    routes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VPC=FILE", help="What the BGP neighbours of a VPC announce beside what it offers."),
+    ] = None,
+    bgp: Annotated[BgpChoice, typer.Option(help="The daemon that plays BGP neighbours.")] = BgpChoice.BIRD,
     output_: OutputOption = Output.TEXT,
 ) -> None:
     """Build a lab; returns when every address in it can be used."""
@@ -78,7 +92,7 @@ def up(
     tables = compile_tables(loaded.model)
     extra = _hosts(host or [])
     try:
-        planned = plan(name, loaded.model, tables, extra, hook.value)
+        planned = plan(name, loaded.model, tables, extra, hook.value, _announced(routes or []), bgp.value)
     except WrongHost as error:
         output.die(f"--host: {error}")
     if not any(True for _ in planned.links()):
@@ -234,6 +248,18 @@ def _hosts(given: list[str]) -> dict[str, list[tuple[Family, int]]]:
             found[vpc].append(parse_address(address))
         except ValueError as error:
             output.die(f"--host {text}: {error}", hint="write for example: --host vpc-1=10.1.1.7")
+    return found
+
+
+def _announced(given: list[str]) -> dict[str, list[Announced]]:
+    """``VPC=FILE`` as routes by VPC; ends the program if one can't be read."""
+    found: dict[str, list[Announced]] = defaultdict(list)
+    for text in given:
+        vpc, _, file = text.partition("=")
+        try:
+            found[vpc] += parse_routes(Path(file).read_text())
+        except (OSError, ValueError) as error:
+            output.die(f"--routes {text}: {error}", hint="a line of the file: 8.8.8.0/24 med 50 path 65010")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import bench, check, flows, lab, mapping, output, schema, trace
+from isthmus.cli import bench, check, drain, flows, lab, mapping, neighbors, output, routes, schema, trace
 
 app = typer.Typer(
     name="isthmus",
@@ -55,6 +55,9 @@ app.command()(trace.trace)
 app.command(name="map")(mapping.mapping)
 app.add_typer(lab.app, name="lab")
 app.command(help=flows.HELP)(flows.flows)
+app.command(help=routes.HELP)(routes.routes)
+app.command(help=neighbors.HELP)(neighbors.neighbors)
+app.command(help=drain.HELP)(drain.drain)
 app.command()(bench.bench)
 app.command()(schema.schema)
 

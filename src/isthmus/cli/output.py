@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 OK = 0
 """As asked, and fine."""
@@ -51,6 +52,14 @@ def err() -> Console:
 def print_json(answer: object) -> None:
     """One JSON document on stdout, keys in the order they were put in."""
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(*columns: str) -> Table:
+    """A table without lines, whose cells are never broken."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column, no_wrap=True)
+    return made
 
 
 def die(message: str, *, hint: str = "", status: int = USAGE) -> NoReturn:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.learned import RoutesOption, learned_tables
 from isthmus.cli.objects import load, report_others
 from isthmus.cli.output import NO, OK, Output, OutputOption, die, out, print_json
 from isthmus.cli.unknown import unknown
-from isthmus.compile import compile_tables
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.explain import Answer, explain
 from isthmus.trace.packet import Packet
@@ -34,6 +34,7 @@ def trace(
     ] = None,
     code: Annotated[int | None, typer.Option(help="ICMP code; 0 if not given.", min=0, max=HIGHEST_BYTE)] = None,
     ttl: Annotated[int, typer.Option(help="TTL or hop limit.", min=0, max=HIGHEST_BYTE)] = DEFAULT_TTL,
+    routes: RoutesOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """What happens to this packet, and to its reply?
@@ -43,11 +44,11 @@ def trace(
     """
     packet = _asked(Question(src, dst, proto, sport, dport, type_, code, ttl))
     loaded = load(files)
-    tables = compile_tables(loaded.model)
     report_others(loaded)
+    tables, learned = learned_tables(loaded, routes or ())
     if vpc not in tables.vpcs:
         unknown("VPC", vpc, tables.vpcs, loaded)
-    answer = explain(tables, vpc, packet)
+    answer = explain(tables, vpc, packet, learned=learned)
     if output is Output.JSON:
         print_json(answer.as_json())
     else:

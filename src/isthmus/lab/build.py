@@ -8,20 +8,21 @@ at once), no autoconfiguration.
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from isthmus.datapath.netns import NAMED, inside
 from isthmus.datapath.offloads import prepare_for_xdp
-from isthmus.lab.plan import ON_LINK, LabPlan, LabVpc, Link
-from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, format_address, parse_address
-
-_SETTINGS = Path("/proc/sys/net")
+from isthmus.lab.iproute import End, add_address, add_neighbour, add_route, add_rule, cable, opened, set_up, up
+from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.wiring import ON_LINK
+from isthmus.routing.onlink import answer_for
+from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, parse_address
+from isthmus.tables.entries import TagKind
 
 QUIET = {
     "ipv4/conf/all/rp_filter": "0",
@@ -49,7 +50,7 @@ KERNEL = {
         for setting, value in (("accept_redirects", "0"), ("accept_source_route", "-1"))
     },
     **QUIET,
-    "ipv4/conf/all/arp_ignore": "1",  # an address is answered for on its own attachment only
+    "ipv4/conf/default/arp_ignore": "1",  # an address is answered for on its own attachment only
     "ipv4/conf/all/arp_announce": "2",
 }
 """Of the gateway's kernel in one VPC: its hosts are a tenant's, so no redirect or source route of theirs counts."""
@@ -57,11 +58,12 @@ KERNEL = {
 PORTS = {"ipv4/ip_forward": "0", "ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
 """Of the namespace of the ports: no kernel there speaks at all."""
 
-HOST_LINK_LOCAL = parse_address("fe80::2")[1]
-"""The one of every link of every host."""
+FABRIC = {**PORTS, **QUIET}
+"""Of the fabric: it hands frames over, and its kernel answers for remote VTEPs alone."""
 
-_HOST_SCOPE, _LINK_SCOPE, _ON_LINK_FLAG = 0, 253, 4  # RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTNH_F_ONLINK
-_NO_DAD = 2  # IFA_F_NODAD
+FAR_END: dict[Family, int] = {4: parse_address("169.254.0.2")[1], 6: parse_address("fe80::2")[1]}
+"""The link-local address of every link of every host; and what stands at the end of a tunnel, whoever that is."""
+
 _PER_LINK_TABLE = 100  # the routing table of a host's first link; used where it has several
 
 
@@ -77,15 +79,25 @@ def make_namespace(name: str) -> None:
 
 def furnish(plan: LabPlan) -> None:
     """Fill the namespaces of a plan, which exist and are empty."""
-    with ExitStack() as opened:
-        ports = opened.enter_context(_netlink(plan.gateway_namespace, PORTS))
+    with ExitStack() as stack:
+        ports = stack.enter_context(opened(plan.gateway_namespace, PORTS))
         ports.link("set", index=1, state="up")
+        fabric = stack.enter_context(opened(plan.fabric, FABRIC)) if plan.fabric else None
+        for port in plan.ports:
+            if port.wire:
+                wire = End(port.wire, port.wire_mac, plan.fabric)
+                cable(ports, End(port.name, port.mac), wire, port.mtu)
         for vpc in plan.vpcs:
-            with _netlink(vpc.host_namespace, QUIET) as hosts, _netlink(vpc.gateway_namespace, KERNEL) as kernel:
-                _join(ports, vpc)
+            with opened(vpc.host_namespace, QUIET) as hosts, opened(vpc.gateway_namespace, KERNEL) as kernel:
+                _join(ports, fabric, vpc)
                 _furnish_kernel(kernel, vpc)
                 _furnish_hosts(hosts, vpc)
-            _set_offloads(vpc)
+        if fabric:
+            for port in plan.ports:
+                if port.wire:
+                    up(fabric, port.wire)
+            _furnish_underlay(ports, fabric, plan)
+        _set_offloads(plan)
 
 
 def tear_down_links(namespace: str) -> None:
@@ -106,131 +118,98 @@ def _unless_gone() -> Iterator[None]:
             raise
 
 
-@contextmanager
-def _netlink(namespace: str, settings: dict[str, str]) -> Iterator[IPRoute]:
-    """A netlink socket of a namespace, after its settings are written."""
-    with inside(namespace):
-        for name, value in settings.items():
-            (_SETTINGS / name).write_text(value)
-        netlink = IPRoute()
-    with closing(netlink):
-        yield netlink
-
-
-def _join(ports: IPRoute, vpc: LabVpc) -> None:
-    """Make both veths of every link of a VPC. The gateway's ends are up at once: they have nothing to say."""
+def _join(ports: IPRoute, fabric: IPRoute | None, vpc: LabVpc) -> None:
+    """Lay both cables of every link of a VPC: to its hosts, from the port or the fabric, and to its own namespace."""
     for link in vpc.links:
-        ends = (
-            (link.port, link.port_mac, vpc.host_namespace, link.host_mac),
-            (link.kernel_port, link.kernel_mac, vpc.gateway_namespace, link.port_mac),
-        )
-        for near, near_mac, namespace, far_mac in ends:
-            fd = os.open(NAMED / namespace, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                far = {"ifname": link.inside, "address": far_mac, "mtu": link.mtu, "net_ns_fd": fd}
-                ports.link("add", ifname=near, kind="veth", address=near_mac, mtu=link.mtu, peer=far)
-            finally:
-                os.close(fd)
-            ports.link("set", index=ports.link_lookup(ifname=near)[0], state="up")
+        hosts = End(link.inside, link.host_mac, vpc.host_namespace)
+        if fabric and link.cable:
+            cable(fabric, End(link.cable), hosts, link.mtu)
+        else:
+            cable(ports, End(link.port, link.port_mac), hosts, link.mtu)
+        kernel = End(link.inside, link.port_mac, vpc.gateway_namespace)
+        cable(ports, End(link.kernel_port, link.kernel_mac), kernel, link.mtu)
 
 
 def _furnish_kernel(netlink: IPRoute, vpc: LabVpc) -> None:
     """The gateway's kernel of a VPC: its addresses, and routes, so that it can find hosts and answer them."""
     netlink.link("set", index=1, state="up")
     for link in vpc.links:
-        index = _up(netlink, link)
-        _address(netlink, index, 6, ON_LINK[6], 64, _LINK_SCOPE)
+        index = up(netlink, link.inside)
+        tunnelled = bool(link.tunnels)
+        add_address(netlink, index, 6, ON_LINK[6], 64, link_scope=True)
         if link.gateway[4] == ON_LINK[4]:
-            _address(netlink, index, 4, ON_LINK[4], 32, _LINK_SCOPE)
+            add_address(netlink, index, 4, ON_LINK[4], 32, link_scope=True)
         for family, address, length in link.addresses:
-            _address(netlink, index, family, address, length, _HOST_SCOPE)
+            add_address(netlink, index, family, address, length, bare=tunnelled)
+        for family in link.told if tunnelled else ():
+            add_neighbour(netlink, index, family, FAR_END[family], link.host_mac)  # the tunnel's own MAC goes over it
         for route in link.routes:
-            _route(netlink, index, route.prefix, via=route.via)
+            via = FAR_END[route.prefix.family] if route.tunnel else route.via
+            add_route(netlink, index, route.prefix, via=via)
+        with inside(vpc.gateway_namespace):
+            answer_for(netlink, link.inside, link.shown)
+    for link, family, address in vpc.next_hops():
+        if family in link.told:
+            index = netlink.link_lookup(ifname=link.inside)[0]
+            add_neighbour(netlink, index, family, address, link.host_mac)
 
 
 def _furnish_hosts(netlink: IPRoute, vpc: LabVpc) -> None:
     """The hosts of a VPC: their addresses, the routers that stand before some of them, and the way to the gateway."""
     netlink.link("set", index=1, state="up")
     for number, link in enumerate(vpc.links):
-        index = _up(netlink, link)
-        _address(netlink, index, 6, HOST_LINK_LOCAL, 64, _LINK_SCOPE)
+        index = up(netlink, link.inside)
+        add_address(netlink, index, 6, FAR_END[6], 64, link_scope=True)
         mine = [(host.family, host.address) for host in vpc.hosts if link.inside in host.links]
         for family, address in dict.fromkeys([*mine, *link.routers]):
-            _address(netlink, index, family, address, BITS[family], _HOST_SCOPE)
+            add_address(netlink, index, family, address, BITS[family])
+        for family, address, length in link.speakers:
+            add_address(netlink, index, family, address, length)
         for family in FAMILIES:
             everything = Prefix(family, 0, 0)
             source = next((address for kin, address in mine if kin == family), None)
-            _route(netlink, index, everything, via=link.gateway[family], source=source, metric=1024 + number)
+            add_route(netlink, index, everything, via=link.gateway[family], source=source, metric=1024 + number)
             if len(vpc.links) > 1:
-                _route(netlink, index, everything, via=link.gateway[family], table=_PER_LINK_TABLE + number)
+                add_route(netlink, index, everything, via=link.gateway[family], table=_PER_LINK_TABLE + number)
+            if family in link.told:
+                add_neighbour(netlink, index, family, link.gateway[family], link.port_mac)
         if len(vpc.links) > 1:
-            for family, address in mine:
-                _from(netlink, family, address, _PER_LINK_TABLE + number)
+            for family, address in [*mine, *(speaker[:2] for speaker in link.speakers)]:
+                add_rule(netlink, family, address, BITS[family], _PER_LINK_TABLE + number)
 
 
-def _up(netlink: IPRoute, link: Link) -> int:
-    index: int = netlink.link_lookup(ifname=link.inside)[0]
-    netlink.link("set", index=index, state="up")
-    return index
+def _furnish_underlay(ports: IPRoute, fabric: IPRoute, plan: LabPlan) -> None:
+    """The VTEPs: the gateway's on its port, all others on the other end of that wire, and on-link routes between."""
+    vtep, port = plan.vtep, plan.vtep_port
+    if vtep is None or port is None:
+        return
+    near, far = (netlink.link_lookup(ifname=name)[0] for netlink, name in ((ports, port.name), (fabric, port.wire)))
+    if vtep.family == 6:
+        for namespace, interface in ((plan.gateway_namespace, port.name), (plan.fabric, port.wire)):
+            with inside(namespace):
+                set_up(f"ipv6/conf/{interface}/accept_dad", "0")
+                set_up(f"ipv6/conf/{interface}/disable_ipv6", "0")
+    everybody = BITS[vtep.family]
+    add_address(ports, near, vtep.family, vtep.address, everybody)
+    for family, remote in plan.remote_vteps:
+        add_address(fabric, far, family, remote, everybody)
+        add_route(ports, near, Prefix(family, remote, everybody), source=vtep.address)
+    add_route(fabric, far, Prefix(vtep.family, vtep.address, everybody))
 
 
-def _address(netlink: IPRoute, index: int, family: Family, address: int, length: int, scope: int) -> None:
-    """Add an address to a link; nothing happens if it has it."""
-    text = format_address(family, address)
-    _unless_there(lambda: netlink.addr("add", index=index, address=text, prefixlen=length, scope=scope, flags=_NO_DAD))
-
-
-def _route(
-    netlink: IPRoute,
-    index: int,
-    prefix: Prefix,
-    *,
-    via: int | None,
-    source: int | None = None,
-    metric: int | None = None,
-    table: int | None = None,
-) -> None:
-    """Add a route on a link; nothing happens if the kernel has it (an address of the gateway brought it)."""
-    wanted: dict[str, object] = {"family": 2 if prefix.family == 4 else 10, "oif": index, "dst": str(prefix)}
-    if via is not None:
-        wanted |= {"gateway": format_address(prefix.family, via), "flags": _ON_LINK_FLAG}
-    elif prefix.family == 4:
-        wanted["scope"] = _LINK_SCOPE
-    if source is not None:
-        wanted["prefsrc"] = format_address(prefix.family, source)
-    if metric is not None:
-        wanted["priority"] = metric
-    if table is not None:
-        wanted["table"] = table
-    _unless_there(lambda: netlink.route("add", **wanted))
-
-
-def _from(netlink: IPRoute, family: Family, address: int, table: int) -> None:
-    """What a host says leaves on the link that the host lives on."""
-    kin, length = (2, 32) if family == 4 else (10, 128)
-    _unless_there(
-        lambda: netlink.rule(
-            "add", family=kin, src=format_address(family, address), src_len=length, table=table, priority=1000
-        )
-    )
-
-
-def _unless_there(add: Callable[[], object]) -> None:
-    try:
-        add()
-    except NetlinkError as error:
-        if error.code != errno.EEXIST:
-            raise
-
-
-def _set_offloads(vpc: LabVpc) -> None:
-    """On links with an XDP hook; TC takes packets with offloads as they are."""
-    xdp = [link.inside for link in vpc.links if link.hook != "tc"]
-    for namespace in (vpc.host_namespace, vpc.gateway_namespace):
+def _set_offloads(plan: LabPlan) -> None:
+    """Complete packets, as XDP needs them, from the hosts of links with an XDP hook, and from all where the tagger has
+    to build headers; TC takes packets with offloads as they are."""
+    built = any(link.attachment.tag.kind in (TagKind.MPLS, TagKind.VXLAN) for _, link in plan.links())
+    whole: dict[str, list[str]] = defaultdict(list)
+    for vpc, link in plan.links():
+        if built or link.hook != "tc":
+            whole[vpc.host_namespace].append(link.inside)
+            whole[vpc.gateway_namespace].append(link.inside)
+    for port in plan.ports:
+        if port.wire and (built or port.hook != "tc"):
+            whole[plan.fabric].append(port.wire)
+    for namespace, interfaces in whole.items():
         with inside(namespace):
-            _each(prepare_for_xdp, xdp)
-
-
-def _each(do: Callable[[str], None], interfaces: Iterable[str]) -> None:
-    for interface in interfaces:
-        do(interface)
+            for interface in interfaces:
+                prepare_for_xdp(interface)

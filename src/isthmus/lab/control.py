@@ -16,10 +16,12 @@ from pyroute2 import netns
 
 from isthmus.datapath.netns import NAMED
 from isthmus.lab import build
+from isthmus.lab.externals import daemons
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.process import by_network_namespace
 from isthmus.lab.settle import settle
 from isthmus.lab.state import LabError, NoSuchLab, Objects, State, labs
+from isthmus.routing.bird.process import DaemonError
 from isthmus.tables.address import format_address
 
 _KEEPER_WITHIN_S: Final = 30.0
@@ -55,7 +57,7 @@ def up(objects: Objects, files: list[str], say: Say) -> Up:
             except BaseException:
                 _remove(state, lambda _: None)
                 raise
-    except OSError as error:
+    except (OSError, DaemonError, daemons.ExternalError) as error:
         raise LabError(f"lab {plan.name} did not come up: {error}") from error
     return Up(hooks, time.monotonic() - began)
 
@@ -98,6 +100,15 @@ def describe(plan: LabPlan, files: list[str]) -> dict[str, Any]:
         "files": files,
         "gateway": plan.gateway_namespace,
         "namespaces": list(plan.namespaces),
+        "externals": [
+            {
+                "vpc": external.vpc,
+                "program": external.program,
+                "neighbors": [format_address(each.family, each.address) for each in external.speakers],
+                "routes": len(external.routes),
+            }
+            for external in plan.externals
+        ],
         "vpcs": [
             {
                 "vpc": vpc.name,
@@ -131,7 +142,10 @@ def _make(state: State, objects: Objects, files: list[str], say: Say) -> dict[st
         build.make_namespace(name)
         state.note_namespace(name, (NAMED / name).stat().st_ino)
     build.furnish(plan)
-    say(f"{len(plan.namespaces)} namespaces, {sum(1 for _ in plan.links())} ports")
+    say(f"{len(plan.namespaces)} namespaces, {len(plan.ports)} ports")
+    for external in plan.externals:
+        daemons.start(external, state.external(external.vpc))
+        say(f"{external.program} plays {external.vpc}, and announces {len(external.routes)} routes")
     found = _start_keeper(state, say)
     settle(plan)
     say("every host reaches its gateway, and the gateway every host")
@@ -193,6 +207,7 @@ def _remove(state: State, say: Say) -> None:
     keeper = state.keeper()
     if keeper:
         keeper.end()
+    daemons.end([state.externals])
     users = by_network_namespace()
     for name, inode in state.made_namespaces().items():
         try:

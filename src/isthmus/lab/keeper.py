@@ -1,7 +1,7 @@
 """The process that holds a lab's packet path: ``python -m isthmus.lab.keeper NAME READY_FD``.
 
 A packet path lives as long as the process that loaded it, so every lab has one in the background. It attaches the
-ports, hands over the tables, and tells the packet path which neighbours the gateway's kernels found. On the pipe
+ports, hands over the tables, and tells the packet path what the gateway's kernels found (``feeds``). On the pipe
 READY_FD it says how it goes, one JSON object a line: ``{"say": …}``, and last ``{"hooks": …}`` or ``{"error": …}``. It
 ends on SIGTERM. Between neighbours it answers what is asked about conversations.
 """
@@ -18,15 +18,17 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
+from isthmus.lab.feeds import Complaints, DownBoard, LinkFeed, NeighbourFeed, Source, TunnelFeed
 from isthmus.lab.flows.answers import Answers
-from isthmus.lab.flows.service import Service
-from isthmus.lab.plan import LabPlan, LabVpc, Link
+from isthmus.lab.plan import LabPlan
+from isthmus.lab.service.questions import Questions
+from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
-from isthmus.routing.neighbours import Neighbour, Neighbours
+from isthmus.lab.tagger import Tagger
 from isthmus.tables.address import Family, format_address
 from isthmus.tables.entries import AttachmentKey
 
@@ -37,36 +39,30 @@ _READY_WITHIN_S: Final = 8.0
 _ASK_AGAIN_S: Final = 0.3
 _FALLBACK: Final[dict[str, tuple[Hook, ...]]] = {"auto": ("xdp", "generic"), "xdp": ("xdp",), "tc": ("tc",)}
 
+_Host = tuple[AttachmentKey, Family, int]  # a next hop on a link
+_Vtep = tuple[Family, int]
+
 _log = logging.getLogger("isthmus.lab.keeper")
 
 
-class _Follower(NamedTuple):
-    """The neighbours of one VPC's namespace, and which attachment each interface index there is."""
-
-    neighbours: Neighbours
-    attachments: dict[int, AttachmentKey]
-
-
 class Keeper:
-    """A loaded packet path and all that feeds it. Made, and used, inside the gateway's namespace."""
+    """A loaded packet path and all that feeds it. Made, and used, inside the gateway's namespace.
+
+    ``sources`` are heard as long as it runs; ``board`` is where they say what is down. Whoever else has something to
+    tell (a routing daemon) is put among them before ``run``.
+    """
 
     def __init__(self, plan: LabPlan, path: PacketPath, service: Service, stack: ExitStack) -> None:
-        """Follow the neighbours of every VPC's namespace; ``stack`` closes them."""
+        """Follow neighbours, links and the underlay; ``stack`` closes what does."""
         self._path = path
         self._service = service
-        self._followers: list[_Follower] = []
-        self._by_attachment: dict[AttachmentKey, tuple[Neighbours, int]] = {}
-        self._known: set[tuple[AttachmentKey, Family, int]] = set()
-        self._complained: set[str] = set()
-        for vpc in plan.vpcs:
-            self._follow(vpc, stack)
-
-    def _follow(self, vpc: LabVpc, stack: ExitStack) -> None:
-        with inside(vpc.gateway_namespace):
-            neighbours = stack.enter_context(closing(Neighbours()))
-            indexes = {socket.if_nametoindex(link.inside): link.attachment for link in vpc.links}
-        self._followers.append(_Follower(neighbours, indexes))
-        self._by_attachment.update({key: (neighbours, index) for index, key in indexes.items()})
+        self._complaints = Complaints()
+        self._neighbours = {vpc.name: NeighbourFeed(path, vpc, self._complaints, stack) for vpc in plan.vpcs}
+        self._tunnels = TunnelFeed(path, plan, self._complaints, stack) if plan.vtep else None
+        self.board = DownBoard(path)
+        self.sources: list[Source] = [*self._neighbours.values(), LinkFeed(plan, self.board, self._complaints, stack)]
+        if self._tunnels:
+            self.sources.append(self._tunnels)
 
     def run(self, plan: LabPlan, stop: int) -> Iterator[None]:
         """Feed the packet path until the file descriptor ``stop`` is readable; yields once, when every host is found.
@@ -74,93 +70,65 @@ class Keeper:
         TimeoutError if they are not found in time.
         """
         with select.epoll() as epoll:
-            epoll.register(stop, select.EPOLLIN)
-            epoll.register(self._path.event_fd, select.EPOLLIN)
-            epoll.register(self._service.fileno(), select.EPOLLIN)
-            for follower in self._followers:
-                epoll.register(follower.neighbours.fileno(), select.EPOLLIN)
-            wanted = {(link.attachment, f, a) for vpc in plan.vpcs for link, f, a in vpc.next_hops()}
+            for fd in (stop, self._path.event_fd, self._service.fileno(), *(each.fileno() for each in self.sources)):
+                epoll.register(fd, select.EPOLLIN)
+            hosts = {(link.attachment, f, a) for vpc in plan.vpcs for link, f, a in vpc.next_hops()}
+            vteps = set(plan.remote_vteps)
             deadline = time.monotonic() + _READY_WITHIN_S
             waiting = True
             while True:
-                if waiting and wanted <= self._known:
-                    waiting = False
-                    yield
                 if waiting:
-                    self._ask(wanted - self._known)
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(_not_found(wanted - self._known, self._complained))
-                ready = {
-                    fd for fd, _ in epoll.poll(_sooner(_ASK_AGAIN_S if waiting else None, self._service.timeout()))
-                }
+                    missing = self._missing(hosts, vteps)
+                    if not missing:
+                        waiting = False
+                        yield
+                    elif time.monotonic() > deadline:
+                        raise TimeoutError(_not_found(missing, self._complaints.made))
+                    self._ask(missing)
+                wait = _sooner(_ASK_AGAIN_S if waiting else None, self._service.timeout())
+                ready = {fd for fd, _ in epoll.poll(wait)}
                 if stop in ready:
                     return
-                self._feed(ready)
+                for source in self.sources:
+                    if source.fileno() in ready:
+                        source.serve()
+                if self._path.event_fd in ready:
+                    self._ask(self._path.poll())
                 self._service.serve()
 
-    def _feed(self, ready: set[int]) -> None:
-        """Tell the packet path what changed, and ask for what it wants."""
-        for follower in self._followers:
-            if follower.neighbours.fileno() in ready:
-                try:
-                    for neighbour in follower.neighbours.changes():
-                        self._tell(follower, neighbour)
-                except OSError as error:
-                    self._complain(f"the kernel does not tell all neighbours: {error}")
-        if self._path.event_fd in ready:
-            self._ask(self._path.poll())
+    def _missing(self, hosts: set[_Host], vteps: set[_Vtep]) -> list[_Host | _Vtep]:
+        """What has to be found before every host can be reached, and is not yet."""
+        known = set[_Host]().union(*(feed.known for feed in self._neighbours.values()))
+        return [*sorted(hosts - known), *sorted(vteps - self._tunnels.known if self._tunnels else ())]
 
-    def _tell(self, follower: _Follower, neighbour: Neighbour) -> None:
-        key = follower.attachments.get(neighbour.interface)
-        if key is None:
-            return
-        known = (key, neighbour.family, neighbour.address)
-        noted = False
-        try:
-            noted = self._path.set_neighbor(*known, neighbour.mac)
-            if not noted and neighbour.mac is not None:
-                self._complain(f"{key.vpc} on {key.interface} has more neighbours than the packet path has room for")
-        except OSError as error:
-            self._complain(f"the packet path takes no neighbour of {key.vpc}: {error}")
-        if noted and neighbour.mac is not None:
-            self._known.add(known)
-        else:
-            self._known.discard(known)
-
-    def _ask(self, wanted: Iterable[tuple[AttachmentKey, Family, int]]) -> None:
-        for key, family, address in wanted:
-            if key in self._by_attachment:
-                neighbours, index = self._by_attachment[key]
-                try:
-                    neighbours.resolve(index, family, address)
-                except OSError as error:
-                    self._complain(f"the kernel looks for no neighbour: {error}")
-
-    def _complain(self, what: str) -> None:
-        """Log it the first time: the log of a lab is no place for a line a packet."""
-        if what not in self._complained:
-            self._complained.add(what)
-            _log.warning("%s", what)
+    def _ask(self, wanted: Iterable[_Host | _Vtep]) -> None:
+        for each in wanted:
+            if len(each) == 3:
+                key, family, address = each
+                if key.vpc in self._neighbours:
+                    self._neighbours[key.vpc].ask(key, family, address)
+            elif self._tunnels:
+                self._tunnels.ask(*each)
 
 
 def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
     """Load and attach the packet path of a lab, inside its gateway's namespace; and the hook of every port."""
     room = Capacity(flows=objects.tables.flows or FLOWS)
     path = stack.enter_context(closing(PacketPath.load(capacity=room)))
-    ports: dict[str, PortBinding] = {}
-    namespaces: dict[AttachmentKey, PortBinding] = {}
-    for _, link in objects.plan.links():
-        port = attach(path, link, link.port, link.port_mac)
-        ports[link.attachment.interface] = port
-        namespaces[link.attachment] = attach(path, link, link.kernel_port, link.kernel_mac)
+    plan = objects.plan
+    ports = {port.interface: attach(path, port.hook, port.name, port.mac, port.mtu) for port in plan.ports}
+    namespaces = {
+        link.attachment: attach(path, link.hook, link.kernel_port, link.kernel_mac, link.mtu)
+        for _, link in plan.links()
+    }
     path.apply(objects.tables, Bindings(ports, namespaces))
-    return path, {link.port: ports[link.attachment.interface].hook for _, link in objects.plan.links()}
+    return path, {port.name: ports[port.interface].hook for port in plan.ports}
 
 
-def attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBinding:
+def attach(path: PacketPath, asked: str, interface: str, mac: str, mtu: int) -> PortBinding:
     """Attach an interface at the hook that is asked for, or the next best where any will do."""
     index = socket.if_nametoindex(interface)
-    hooks = _FALLBACK[link.hook]
+    hooks = _FALLBACK[asked]
     for hook in hooks:
         try:
             path.attach(index, hook)
@@ -169,7 +137,7 @@ def attach(path: PacketPath, link: Link, interface: str, mac: str) -> PortBindin
                 raise
             _log.warning("%s: %s is refused (%s): trying the next hook", interface, hook, error)
         else:
-            return PortBinding(index, bytes.fromhex(mac.replace(":", "")), link.mtu, hook)
+            return PortBinding(index, bytes.fromhex(mac.replace(":", "")), mtu, hook)
     raise AssertionError(hooks)
 
 
@@ -178,8 +146,13 @@ def _sooner(one: float | None, other: float | None) -> float | None:
     return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
-def _not_found(missing: set[tuple[AttachmentKey, Family, int]], complaints: set[str]) -> str:
-    some = [f"{format_address(family, address)} of {key.vpc}" for key, family, address in sorted(missing)]
+def _not_found(missing: list[_Host | _Vtep], complaints: set[str]) -> str:
+    some = [
+        f"{format_address(each[1], each[2])} of {each[0].vpc}"
+        if len(each) == 3
+        else f"the VTEP {format_address(*each)}"
+        for each in missing
+    ]
     why = "".join(f"; {complaint}" for complaint in sorted(complaints))
     return f"the gateway can't reach {', '.join(some[:5])}{' and more' if len(some) > 5 else ''}{why}"
 
@@ -204,8 +177,10 @@ def _keep(state: State, ready: int) -> None:
     objects = state.objects()
     with _stop_requests() as stop, inside(objects.plan.gateway_namespace), ExitStack() as stack:
         path, hooks = load(objects, stack)
+        tagger = stack.enter_context(Tagger(objects.plan)) if objects.plan.fabric else None
         _tell(ready, {"say": "packet path loaded and attached"})
-        service = stack.enter_context(closing(Service(state.socket, Answers(path, objects.tables).answer)))
+        answers = Answers(path, objects.tables, tagger.counts if tagger else None)
+        service = stack.enter_context(closing(Service(state.socket, Questions(answers.kinds).answer)))
         for _ in Keeper(objects.plan, path, service, stack).run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})
             _tell(ready, {"hooks": hooks})

@@ -37,8 +37,14 @@ def host_namespace(lab: str, vpc: str) -> str:
     return shortened(f"{lab}-{vpc}")
 
 
-HOST, PORT, KERNEL = 1, 2, 3
-"""Whose MAC address it is: a host's, a port's of the gateway, or the gateway's end of the veth to a VPC's namespace."""
+def fabric_namespace(lab: str) -> str:
+    """Where the switches would be: between tagged ports of the gateway and hosts."""
+    return shortened(f"{lab}.fabric")
+
+
+HOST, PORT, KERNEL, WIRE = 1, 2, 3, 4
+"""Whose MAC address it is: a host's, a port's of the gateway, the gateway's end of the veth to a VPC's namespace, or
+the other end of a port's wire."""
 
 
 def mac(kind: int, link: int) -> str:

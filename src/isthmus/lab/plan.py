@@ -5,58 +5,27 @@
     N-VPC (hosts)          N.gw                                    N.gw.VPC (the gateway's own kernel for this VPC)
     eth0 ------------------ port0   packet path   kern0 ------------------ eth0
 
-One such row for every attachment. ``port0`` is the port that the objects call ``interface``; it and the ``eth0`` of
-``N.gw.VPC`` have the same MAC address, so what that kernel says (ARP, ping) comes from where hosts expect it.
+One such row for every attachment, with the fabric between ``eth0`` and ``port0`` where there are tags: see ``wiring``.
+``port0`` is the port that the objects call ``interface``; it and the ``eth0`` of ``N.gw.VPC`` have the same MAC
+address, so what that kernel says (ARP, ping) comes from where hosts expect it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from isthmus.lab import names
+from isthmus.lab.externals.routes import Announced
+from isthmus.lab.externals.speakers import External, Program
+from isthmus.lab.externals.speakers import external as found_external
 from isthmus.lab.hosts import HostAddress, host_addresses
-from isthmus.model.types import Model
-from isthmus.tables.address import FAMILIES, Family, Prefix, format_address, parse_address
-from isthmus.tables.entries import AttachmentKey, PortPolicy, Route, Tables, TagKind
+from isthmus.lab.wiring import Link, LinkRoute, Port, wire
+from isthmus.model.types import Model, Vpc
+from isthmus.tables.address import Family, format_address
+from isthmus.tables.entries import AttachmentKey, Tables, Vtep
 from isthmus.tables.martians import is_martian
-
-PORT_MTU = 1500
-"""MTU of a link whose attachment asks for none, in bytes of the IP packet."""
-
-ON_LINK: dict[Family, int] = {4: parse_address("169.254.0.1")[1], 6: parse_address("fe80::1")[1]}
-"""The gateway as hosts know it where the VPC has no object that says otherwise."""
-
-
-class LinkRoute(NamedTuple):
-    """A prefix behind a link: through a router there (left-aligned), or (None) on the link itself."""
-
-    prefix: Prefix
-    via: int | None
-
-
-class Link(NamedTuple):
-    """An attachment: a veth from the hosts to the gateway's port, and one from there to the VPC's own namespace.
-
-    ``hook`` is the one asked for: ``auto`` (native XDP, else generic), ``xdp`` or ``tc``. ``inside`` is the link's name
-    in both the hosts' and the VPC's namespace; ``port`` and ``kernel_port`` are in the gateway's. ``addresses`` are the
-    gateway's own (family, address, prefix length), ``gateway`` its address as hosts route to it. ``routers`` are those
-    that ``routes`` go through.
-    """
-
-    attachment: AttachmentKey
-    hook: str
-    inside: str
-    port: str
-    kernel_port: str
-    host_mac: str
-    port_mac: str
-    kernel_mac: str
-    mtu: int
-    addresses: tuple[tuple[Family, int, int], ...]
-    gateway: dict[Family, int]
-    routes: tuple[LinkRoute, ...]
-    routers: tuple[tuple[Family, int], ...]
 
 
 class Host(NamedTuple):
@@ -80,26 +49,47 @@ class LabVpc(NamedTuple):
     def next_hops(self) -> Iterator[tuple[Link, Family, int]]:
         """Whom the gateway must be able to reach before every host can be: (link, family, address)."""
         for link in self.links:
-            for family, router in link.routers:
+            speakers = () if link.tunnels else (speaker[:2] for speaker in link.speakers)
+            for family, router in dict.fromkeys([*link.routers, *speakers]):
                 yield link, family, router
             for host in self.hosts:
                 route = _longest(link.routes, host.family, host.address)
-                if link.inside in host.links and route and route.via is None:
+                if link.inside in host.links and route and route.via is None and route.tunnel is None:
                     yield link, host.family, host.address
 
 
 class LabPlan(NamedTuple):
-    """A whole lab. ``notices`` say what of the objects it leaves out, and why."""
+    """A whole lab. ``notices`` say what of the objects it leaves out, and why.
+
+    ``fabric``: the namespace between tagged ports and hosts, "" where nothing has a tag. ``vtep``: the node's own,
+    where a link goes through tunnels. ``externals``: the VPCs whose BGP neighbours are played.
+    """
 
     name: str
     gateway_namespace: str
     vpcs: tuple[LabVpc, ...]
     notices: tuple[str, ...]
+    ports: tuple[Port, ...] = ()
+    fabric: str = ""
+    vtep: Vtep | None = None
+    externals: tuple[External, ...] = ()
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Every namespace, in the order of making."""
-        return (self.gateway_namespace, *(n for v in self.vpcs for n in (v.gateway_namespace, v.host_namespace)))
+        shared = (self.gateway_namespace, self.fabric) if self.fabric else (self.gateway_namespace,)
+        return (*shared, *(n for v in self.vpcs for n in (v.gateway_namespace, v.host_namespace)))
+
+    @property
+    def remote_vteps(self) -> tuple[tuple[Family, int], ...]:
+        """The far ends of all tunnels."""
+        found = {(t.tunnel.family, t.tunnel.vtep) for _, link in self.links() for t in link.tunnels if t.tunnel}
+        return tuple(sorted(found))
+
+    @property
+    def vtep_port(self) -> Port | None:
+        """The port of the underlay, where there is one."""
+        return next((port for port in self.ports if self.vtep and port.interface == self.vtep.interface), None)
 
     def links(self) -> Iterator[tuple[LabVpc, Link]]:
         """Every link with its VPC."""
@@ -122,9 +112,12 @@ def plan(
     tables: Tables,
     extra: Mapping[str, Collection[tuple[Family, int]]] | None = None,
     hook: str = "auto",
+    announced: Mapping[str, Sequence[Announced]] | None = None,
+    program: Program = "bird",
 ) -> LabPlan:
     """The lab ``name`` of a model and its tables, with ``extra`` host addresses by VPC.
 
+    ``announced``: what externals announce beside what their sides offer; ``program``: the daemon that plays them.
     ``hook`` other than ``auto`` is that of every port, whatever the objects say. Raises WrongHost for a VPC that no
     peering names, a martian, and the gateway's own address.
     """
@@ -133,17 +126,43 @@ def plan(
     for vpc, addresses in extra.items():
         _check_extra(vpc, addresses, tables, known)
     hosts = host_addresses(model, tables, extra)
-    notices: list[str] = []
+    wiring = wire(tables, known, hook)
+    notices = list(wiring.notices)
     vpcs: list[LabVpc] = []
-    numbers = iter(range(1 << 16))
+    externals: list[External] = []
     for vpc in known:
-        links = tuple(_links(vpc, tables, hook, numbers, notices))
+        outside = names.host_namespace(name, vpc)
+        external = found_external(model, vpc, outside, program, (announced or {}).get(vpc, ()))
+        links = _with_speakers(wiring.links[vpc], model.vpcs[vpc], external)
         if not links:
             notices.append(f"VPC/{vpc}: has no attachment that a lab can carry, so it is left out")
             continue
+        if external:
+            externals.append(external)
         mine = tuple(_host(host, links) for host in hosts[vpc])
-        vpcs.append(LabVpc(vpc, names.host_namespace(name, vpc), names.vpc_namespace(name, vpc), links, mine))
-    return LabPlan(name, names.gateway_namespace(name), tuple(vpcs), tuple(notices))
+        vpcs.append(LabVpc(vpc, outside, names.vpc_namespace(name, vpc), links, mine))
+    ports = tuple(wiring.ports.values())
+    fabric = names.fabric_namespace(name) if any(port.wire for port in ports) else ""
+    return LabPlan(
+        name,
+        names.gateway_namespace(name),
+        tuple(vpcs),
+        tuple(notices),
+        ports,
+        fabric,
+        wiring.vtep,
+        tuple(externals),
+    )
+
+
+def _with_speakers(links: tuple[Link, ...], vpc: Vpc, external: External | None) -> tuple[Link, ...]:
+    """Put the neighbours of a VPC on their links; those that are several hops away behind the first."""
+    on: dict[AttachmentKey, list[tuple[Family, int, int]]] = defaultdict(list)
+    for speaker in external.speakers if external else ():
+        attachment = vpc.attachments[speaker.attachment or 0]
+        key = AttachmentKey(vpc.name, attachment.interface, attachment.tag)
+        on[key].append((speaker.family, speaker.address, speaker.length))
+    return tuple(link._replace(speakers=tuple(on[link.attachment])) for link in links)
 
 
 def _check_extra(vpc: str, addresses: Collection[tuple[Family, int]], tables: Tables, known: list[str]) -> None:
@@ -156,49 +175,6 @@ def _check_extra(vpc: str, addresses: Collection[tuple[Family, int]], tables: Ta
             raise WrongHost(f"{text} is the gateway's own address in {vpc}")
         if is_martian(family, address):
             raise WrongHost(f"{text} is a martian: no host may have it")
-
-
-def _links(vpc: str, tables: Tables, hook: str, numbers: Iterator[int], notices: list[str]) -> Iterator[Link]:
-    carried = 0
-    for attachment in tables.vpcs[vpc].attachments:
-        key = attachment.key
-        if key.tag.kind is not TagKind.UNTAGGED:
-            notices.append(
-                f"VPC/{vpc}: attachment {key.interface} has a {key.tag.kind.name} tag, not carried yet: left out"
-            )
-            continue
-        number = next(numbers)
-        routes = tuple(
-            LinkRoute(route.prefix, hop.gateway)
-            for route in _routes(tables, vpc)
-            for hop in route.next_hops
-            if hop.attachment == key
-        )
-        yield Link(
-            attachment=key,
-            hook=hook if hook != "auto" else tables.ports.get(key.interface, PortPolicy()).hook,
-            inside=f"eth{carried}",
-            port=f"port{number}",
-            kernel_port=f"kern{number}",
-            host_mac=names.mac(names.HOST, number),
-            port_mac=names.mac(names.PORT, number),
-            kernel_mac=names.mac(names.KERNEL, number),
-            mtu=attachment.mtu or PORT_MTU,
-            addresses=attachment.addresses,
-            gateway={f: _first(f, attachment.addresses) or ON_LINK[f] for f in FAMILIES},
-            routes=routes,
-            routers=tuple(sorted({(r.prefix.family, r.via) for r in routes if r.via is not None})),
-        )
-        carried += 1
-
-
-def _routes(tables: Tables, vpc: str) -> Iterator[Route]:
-    for family in FAMILIES:
-        yield from tables.vpcs[vpc].routes.get(family, ())
-
-
-def _first(family: Family, addresses: Iterable[tuple[Family, int, int]]) -> int | None:
-    return next((address for kin, address, _ in addresses if kin == family), None)
 
 
 def _host(host: HostAddress, links: tuple[Link, ...]) -> Host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -64,6 +65,20 @@ def _started(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == b"Z" else int(fields[19])
+
+
+def working_below(folders: Iterable[Path]) -> list[Process]:
+    """The processes whose working directory is one of these folders, or below."""
+    wanted = [folder.resolve() for folder in folders]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                at = (entry / "cwd").readlink()
+                started = _started(int(entry.name))
+                if started is not None and any(at.is_relative_to(folder) for folder in wanted):
+                    found.append(Process(int(entry.name), started))
+    return found
 
 
 def by_network_namespace() -> dict[int, list[int]]:

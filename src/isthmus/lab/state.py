@@ -7,7 +7,8 @@
 ``keeper.json``      the keeper's process: id and start, by itself, first thing
 ``ready.json``       the hook of every port, by the keeper, when every host could be reached
 ``keeper.log``       what the keeper had to say
-``ask``              the keeper's socket: requests about conversations (``lab.flows``)
+``externals/VPC``    files of the daemon that plays the BGP neighbours of a VPC
+``ask``              the keeper's socket: what other processes ask (``lab.service``)
 ===================  ==================================================================================================
 
 The folder's lock is held by who makes or removes the lab, and lost with that process.
@@ -71,6 +72,15 @@ class State:
     def socket(self) -> Path:
         """Where the keeper answers, while it runs."""
         return self.folder / "ask"
+
+    @property
+    def externals(self) -> Path:
+        """Where the daemons of externals work, each in the folder that ``external`` names."""
+        return self.folder / "externals"
+
+    def external(self, vpc: str) -> Path:
+        """The folder of the daemon that plays a VPC."""
+        return self.externals / vpc
 
     def exists(self) -> bool:
         """True from the first moment of ``up`` to the last of ``down``."""

@@ -7,30 +7,38 @@ because the kernel does not see the packet path use it; so a host that moved or 
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
+from isthmus.routing.netlink import (
+    BUFFER_BYTES,
+    CREATE,
+    DONE,
+    DUMP,
+    FAMILIES,
+    INTERRUPTED,
+    KIN,
+    LOST,
+    REQUEST,
+    attribute,
+    attributes,
+    listen,
+    message,
+    messages,
+)
 from isthmus.tables.address import Family, address_bytes, address_from_bytes
 
 _GROUP_NEIGH: Final = 4  # RTMGRP_NEIGH
-_DONE, _NEWNEIGH, _DELNEIGH, _GETNEIGH = 3, 28, 29, 30
-_REQUEST, _INTERRUPTED, _CREATE, _DUMP = 0x1, 0x10, 0x400, 0x300
+_NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
 _DESTINATION, _LINK_ADDRESS = 1, 2  # NDA_DST, NDA_LLADDR
 _USE: Final = 0x01  # NTF_USE
 
 _INCOMPLETE, _REACHABLE, _STALE, _DELAY, _PROBE, _FAILED, _NOARP, _PERMANENT = (1 << bit for bit in range(8))
 _USABLE: Final = _REACHABLE | _STALE | _DELAY | _PROBE | _NOARP | _PERMANENT
 
-_HEADER: Final = Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _NEIGHBOUR: Final = Struct("=BxxxiHBB")  # ndmsg: family, interface, state, flags, type
-_ATTRIBUTE: Final = Struct("=HH")  # nlattr: length with its header, type
-_FAMILIES: Final[dict[int, Family]] = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
 _MAC_BYTES, _GROUP_MAC = 6, 1  # a multicast neighbour is nobody's
-_BUFFER_BYTES: Final = 1 << 20
-_LOST: Final = (errno.ENOBUFS, errno.ENOMEM)  # what the kernel says where it had more to tell than there was room
 
 
 _Key = tuple[int, Family, int]  # interface, family, address
@@ -51,11 +59,7 @@ class Neighbours:
 
     def __init__(self) -> None:
         """Start to listen. OSError if the kernel refuses."""
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        self._socket.bind((0, _GROUP_NEIGH))
+        self._socket = listen(_GROUP_NEIGH)
         self._usable: set[_Key] = set()
         self._unheard: set[_Key] | None = None  # while the whole table is being told: who has not been heard of in it
         self._again = False  # the table must be told once more: what has been told has a hole
@@ -75,17 +79,17 @@ class Neighbours:
             if self._again and self._unheard is None:
                 self._dump()
             try:
-                data = self._socket.recv(_BUFFER_BYTES)
+                data = self._socket.recv(BUFFER_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _LOST:
+                if error.errno not in LOST:
                     raise
                 self._again = True
                 continue
-            for kind, flags, body in _messages(data):
-                self._again = self._again or bool(flags & _INTERRUPTED)
-                if kind == _DONE:
+            for kind, flags, body in messages(data):
+                self._again = self._again or bool(flags & INTERRUPTED)
+                if kind == DONE:
                     yield from self._gone()
                 elif kind in (_NEWNEIGH, _DELNEIGH) and (neighbour := _neighbour(body, gone=kind == _DELNEIGH)):
                     self._hear(neighbour)
@@ -97,10 +101,8 @@ class Neighbours:
         The answer comes with ``changes``. Asking while it is being found out changes nothing; an interface that has
         gone is passed over.
         """
-        kin = next(number for number, name in _FAMILIES.items() if name == family)
-        raw = address_bytes(family, address)
-        body = _NEIGHBOUR.pack(kin, interface, 0, _USE, 0) + _ATTRIBUTE.pack(4 + len(raw), _DESTINATION) + raw
-        self._send(_NEWNEIGH, _REQUEST | _CREATE, body)
+        body = _NEIGHBOUR.pack(KIN[family], interface, 0, _USE, 0)
+        self._send(_NEWNEIGH, REQUEST | CREATE, body + attribute(_DESTINATION, address_bytes(family, address)))
 
     def close(self) -> None:
         """Stop listening."""
@@ -109,7 +111,7 @@ class Neighbours:
     def _dump(self) -> None:
         """Ask for the whole table. Only where it is not being told already: that would be refused (EBUSY)."""
         self._again = True  # until it is asked for
-        self._send(_GETNEIGH, _REQUEST | _DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
+        self._send(_GETNEIGH, REQUEST | DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
         self._again = False
         self._unheard = set(self._usable)
 
@@ -132,46 +134,25 @@ class Neighbours:
             yield from (Neighbour(*key, None) for key in sorted(missing))
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
-        self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
+        self._socket.send(message(kind, flags, body))
 
 
 def parse(data: bytes) -> Iterator[Neighbour]:
     """The neighbours in a netlink datagram. Passed over: other messages, other families, what is not there whole."""
-    for kind, _, body in _messages(data):
+    for kind, _, body in messages(data):
         if kind in (_NEWNEIGH, _DELNEIGH) and (found := _neighbour(body, gone=kind == _DELNEIGH)):
             yield found
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Type, flags and body of every message that is there whole."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
-            return
-        yield kind, flags, data[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
 
 
 def _neighbour(body: bytes, *, gone: bool) -> Neighbour | None:
     if len(body) < _NEIGHBOUR.size:
         return None
     kin, interface, state, _, _ = _NEIGHBOUR.unpack_from(body)
-    family = _FAMILIES.get(kin)
-    attributes = dict(_attributes(body[_NEIGHBOUR.size :]))
-    if family is None or _DESTINATION not in attributes:
+    family = FAMILIES.get(kin)
+    found = dict(attributes(body[_NEIGHBOUR.size :]))
+    if family is None or _DESTINATION not in found:
         return None
-    _, address = address_from_bytes(attributes[_DESTINATION])
-    mac = attributes.get(_LINK_ADDRESS)
+    _, address = address_from_bytes(found[_DESTINATION])
+    mac = found.get(_LINK_ADDRESS)
     usable = not gone and state & _USABLE and mac is not None and len(mac) == _MAC_BYTES and not mac[0] & _GROUP_MAC
     return Neighbour(interface, family, address, mac if usable else None, stale=bool(usable and state & _STALE))
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3

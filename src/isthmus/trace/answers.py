@@ -25,7 +25,7 @@ ANSWER_TTL = 64
 
 
 def answer(data: bytes, frame: Frame, verdict: Verdict, mtu: int, attachment: Attachment, mac: bytes) -> bytes | None:
-    """The frame that goes back to where ``data`` came from, or None where the gateway keeps silent.
+    """The frame, without tags, that goes back to where ``data`` came from, or None where the gateway keeps silent.
 
     ``mtu``: of the way out, for too-big; ``attachment`` and ``mac``: where the packet came in, and that port's MAC.
     """

@@ -22,14 +22,17 @@ class PortInfo(NamedTuple):
 class Environment:
     """The node around the tables. A port that is not in ``ports`` is not on this node.
 
-    ``neighbors``: (attachment, family, left-aligned address on it) to MAC. ``hook``: where programs are attached, as
-    only TC can fragment. ``assumed``: an offline question; every port and neighbour is taken to be there, of any MTU.
+    ``neighbors``: (attachment, family, left-aligned address on it) to MAC. ``tunnels``: family and address of a remote
+    VTEP to the port by which the kernel's route to it leaves, and the MAC of the next hop there. ``hook``: where
+    programs are attached, as only TC can fragment. ``assumed``: an offline question; every port, neighbour and tunnel
+    is taken to be there, of any MTU.
     """
 
     ports: Mapping[str, PortInfo] = field(default_factory=dict)
     neighbors: Mapping[tuple[AttachmentKey, Family, int], bytes] = field(default_factory=dict)
     hook: Literal["xdp", "tc"] = "xdp"
     assumed: bool = False
+    tunnels: Mapping[tuple[Family, int], tuple[str, bytes]] = field(default_factory=dict)
 
 
 ASSUMED = Environment(assumed=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from isthmus.tables.entries import Tables
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.candidates import CandidateRow, candidate_rows
 from isthmus.trace.environment import ASSUMED, Environment
@@ -68,18 +69,24 @@ class Answer(NamedTuple):
         return answer
 
 
-def explain(tables: Tables, vpc: str, packet: Packet, environment: Environment = ASSUMED) -> Answer:
+def explain(
+    tables: Tables,
+    vpc: str,
+    packet: Packet,
+    environment: Environment = ASSUMED,
+    learned: Learned = NOTHING_LEARNED,
+) -> Answer:
     """Judges a packet and, if it arrives, what its receiver sends back, in the state that the packet left.
 
-    KeyError if the tables know no such VPC.
+    ``learned``: routes of BGP. KeyError if the tables know no such VPC.
     """
     flows = Flows()
-    judgement = judge(tables, vpc, packet, environment, flows)
+    judgement = judge(tables, vpc, packet, environment, flows, learned)
     reply = None
     if judgement.verdict == Verdict.FORWARDED and judgement.translated is not None and judgement.receiver is not None:
         sent_back = reply_to(judgement.translated)
         if sent_back is not None:
-            reply = _answer(judge(tables, judgement.receiver, sent_back, environment, flows), None)
+            reply = _answer(judge(tables, judgement.receiver, sent_back, environment, flows, learned), None)
     return _answer(judgement, reply)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from isthmus.tables.entries import Tables
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.classify import only_tagged
 from isthmus.trace.environment import ASSUMED, Environment
 from isthmus.trace.flows import Flows
 from isthmus.trace.judgement import Judgement
@@ -47,16 +47,14 @@ def judge(
     packet: Packet,
     environment: Environment = ASSUMED,
     flows: Flows | None = None,
+    learned: Learned = NOTHING_LEARNED,
 ) -> Judgement:
     """What becomes of a packet that entered from a VPC, in the state ``flows`` (None: no packet came before it).
 
     KeyError if the tables know no such VPC.
     """
     state = Flows() if flows is None else flows
-    judgement = Judgement(tables, environment, tables.vpcs[vpc_name], packet, packet, state)
-    if environment.assumed and only_tagged(judgement.vpc):
-        judgement.verdict, judgement.stage = Verdict.NOT_CARRIED, "classify"
-        return judgement
+    judgement = Judgement(tables, environment, tables.vpcs[vpc_name], packet, packet, state, learned)
     for name, stage in STAGES:
         if judgement.standing == "followed" and name in NOT_ASKED:
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from isthmus.tables.entries import Attachment, Candidate, NextHop, Range, Route, RuleEntry, Side, SideKey, Tables, Vpc
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment
 from isthmus.trace.flows import Flows
@@ -40,7 +41,8 @@ class Judgement:
     ``standing``: that it followed or opened it. ``reopens``: the flow that it ended, as its path is dead.
     ``allowed_before``: rules have allowed its first fragment. ``opens``: it is to open a flow.
     ``here``, ``there``: the sender's and the other side of the chosen path, or of the flow.
-    ``fragmented``: leaves as several IPv4 fragments of at most ``mtu`` bytes. ``neighbor``: the MAC it leaves to.
+    ``fragmented``: leaves as several IPv4 fragments of at most ``mtu`` bytes. ``interface`` and ``neighbor``: the port
+    that it leaves by, and the MAC that it leaves to there; of a tunnel those of the outer route.
     """
 
     tables: Tables
@@ -49,6 +51,7 @@ class Judgement:
     packet: Packet
     key: Packet
     flows: Flows
+    learned: Learned = NOTHING_LEARNED
     verdict: Verdict = Verdict.FORWARDED
     stage: str = ""
     flow: Flow | None = None
@@ -69,6 +72,7 @@ class Judgement:
     attachment: Attachment | None = None
     mtu: int | None = None
     fragmented: bool = False
+    interface: str = ""
     neighbor: bytes | None = None
 
     @property

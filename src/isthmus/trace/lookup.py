@@ -6,7 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
 
-from isthmus.tables.entries import Exposure, NextHop, Range, Route, RuleEntry
+from isthmus.tables.address import Family
+from isthmus.tables.entries import Exposure, NextHop, Range, Route, RuleEntry, Tables
+from isthmus.tables.learned import Down, Learned, is_down
 from isthmus.tables.share import address_words, next_hop_id, stable_id, weight
 from isthmus.trace.packet import Packet
 
@@ -29,12 +31,25 @@ def longest_match(routes: Sequence[Route], address: int) -> Route | None:
     return best
 
 
-def pick_next_hop(sender: str, hops: Sequence[NextHop], src: int, dst: int, port_word: int) -> NextHop | None:
+def find_route(tables: Tables, learned: Learned, vpc: str, family: Family, address: int) -> Route | None:
+    """The route of a VPC to an address: the longest prefix, of equals its own. A learned one that is down is none, and
+    stands in the way of shorter ones."""
+    own = longest_match(tables.vpcs[vpc].routes.get(family, ()), address)
+    taught = learned.find(vpc, family, address)
+    if taught is None or (own is not None and own.prefix.length >= taught.prefix.length):
+        return own
+    return None if all(is_down(hop, learned.down) for hop in taught.next_hops) else taught
+
+
+def pick_next_hop(
+    sender: str, hops: Sequence[NextHop], src: int, dst: int, port_word: int, down: frozenset[Down] = frozenset()
+) -> NextHop | None:
     """The next hop with the highest rendezvous weight, of equals the first; None if there are none.
 
     The seed is the sending VPC, the addresses are those before translation; ``port_word``: source port << 16 |
-    destination port, 0 where a packet has none.
+    destination port, 0 where a packet has none. ``down``: what is passed over, as long as anything else is there.
     """
+    hops = [hop for hop in hops if not is_down(hop, down)] or hops
     if len(hops) < 2:
         return hops[0] if hops else None
     words = (*address_words(src), *address_words(dst), port_word)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from isthmus.tables.address import MASK128
 from isthmus.tables.entries import Nat, Origin, Side
 from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import MEANING, Verdict
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.lookup import find_exposure
-from isthmus.trace.words import address_text, exposed, first_few, offered_to, pool_words, rule_words
+from isthmus.trace.words import address_text, exposed, first_few, learned_from, offered_to, pool_words, rule_words
 
 
 class Refusal(NamedTuple):
@@ -82,6 +83,8 @@ def _same_vpc(judgement: Judgement) -> Refusal:
 def _no_route(judgement: Judgement) -> Refusal:
     key = judgement.key
     hint = "add a subnet or a static route that covers it to that VPC object"
+    if any(path.candidate.there and path.candidate.there.vpc in judgement.learned.routes for path in judgement.paths):
+        hint += ", or have its BGP neighbours announce one"
     if judgement.stage == "flow":
         result = "the path of its flow is dead, and only the other side can move it to another"
         if judgement.flow is not None:
@@ -89,12 +92,21 @@ def _no_route(judgement: Judgement) -> Refusal:
             result = f"{there.vpc} has no route to {address_text(key.family, there.src)}, or only to the gateway itself"
         return Refusal(result, _origin_of(judgement.there), hint)
     lacking = [
-        f"{path.candidate.there.vpc} has no route to {address_text(key.family, key.dst + path.candidate.delta)}"
+        f"{path.candidate.there.vpc} has {_lack(judgement, path.candidate.there.vpc, key.dst + path.candidate.delta)}"
         for path in judgement.paths
         if path.candidate.there is not None
     ]
     origin = judgement.paths[0].candidate.origin if judgement.paths else None
     return Refusal("; ".join(lacking), origin, hint)
+
+
+def _lack(judgement: Judgement, vpc: str, address: int) -> str:
+    family = judgement.key.family
+    text = address_text(family, address)
+    taught = judgement.learned.find(vpc, family, address & MASK128)
+    if taught is None:
+        return f"no route to {text}"
+    return f"a route to {text}, {taught.prefix}, and what it leads to is down ({learned_from(taught)})"
 
 
 def _gateway_address(judgement: Judgement) -> Refusal:
@@ -203,12 +215,6 @@ def _flow_conflict(judgement: Judgement) -> Refusal:
     return Refusal(result, _origin_of(judgement.here), hint)
 
 
-def _not_carried(judgement: Judgement) -> Refusal:
-    hint = "this version carries untagged attachments: give the VPC a port of its own"
-    origin = judgement.hop.origin if judgement.hop is not None else judgement.vpc.origin
-    return Refusal("the way is an attachment with a tag (VLAN, QinQ, VXLAN or MPLS)", origin, hint)
-
-
 def _ttl(judgement: Judgement) -> Refusal:
     hint = "the gateway is one hop: send with --ttl 2 or more; the sender gets Time Exceeded"
     return Refusal(f"TTL {judgement.packet.ttl} ends here", None, hint)
@@ -258,7 +264,6 @@ _REASONS: dict[Verdict, Callable[[Judgement], Refusal]] = {
     Verdict.FRAGMENT_NO_STATE: _fragment_no_state,
     Verdict.NAT_EXHAUSTED: _nat_exhausted,
     Verdict.NAT_PROTOCOL: _nat_protocol,
-    Verdict.NOT_CARRIED: _not_carried,
     Verdict.TTL: _ttl,
     Verdict.TOO_BIG: _too_big,
     Verdict.NO_ATTACHMENT: _no_attachment,

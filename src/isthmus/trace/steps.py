@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from isthmus.tables.entries import Nat, Origin, Side
+from isthmus.tables.entries import Nat, NextHop, Origin, Side, TagKind
 from isthmus.trace.flows.mappings import has_ports
 from isthmus.trace.flows.records import Flow
 from isthmus.trace.judge import NOT_ASKED, STAGES
 from isthmus.trace.judgement import Judgement
 from isthmus.trace.packet import ICMP_PROTO, TCP
 from isthmus.trace.question import CHOSEN
-from isthmus.trace.words import address_text, conversation, end_text, pool_words, rule_words
+from isthmus.trace.words import address_text, conversation, end_text, pool_words, route_origin, rule_words
+
+TAG_NAMES = {TagKind.VLAN: "VLAN", TagKind.QINQ: "QinQ", TagKind.MPLS: "MPLS", TagKind.VXLAN: "VNI"}
 
 
 class Step(NamedTuple):
@@ -37,7 +39,7 @@ def steps(judgement: Judgement) -> list[Step]:
     return found
 
 
-_Found = Iterator[tuple[str, Origin | None]]
+_Found = Iterator[tuple[str, Origin | str | None]]
 
 
 def _gateway(judgement: Judgement) -> _Found:
@@ -77,7 +79,7 @@ def _path(judgement: Judgement) -> _Found:
         private = address_text(key.family, key.dst + chosen.candidate.delta)
         yield (
             f"{there.vpc} has a route to {private}: {chosen.route.prefix}, metric {chosen.route.metric}",
-            chosen.route.origin,
+            route_origin(chosen.route),
         )
 
 
@@ -167,8 +169,20 @@ def _next_hop(judgement: Judgement) -> _Found:
         return
     family = translated.family
     direct = f"{address_text(family, translated.dst)} on-link"
+    if hop.tunnel is not None:
+        direct = f"{address_text(family, translated.dst)}, host {hop.tunnel.mac.hex(':')}"
     where = direct if hop.gateway is None else f"router {address_text(family, hop.gateway)}"
-    yield f"{where}, on {hop.attachment.interface}", hop.origin
+    told = f"BGP from {hop.peer}" if hop.peer else hop.origin
+    yield f"{where}, on {hop.attachment.interface}{_tag_words(hop)}", told
+
+
+def _tag_words(hop: NextHop) -> str:
+    """``, VLAN 100``; of a tunnel, where it leads to."""
+    tag = hop.attachment.tag
+    if hop.tunnel is not None:
+        return f", VNI {tag.outer} to VTEP {address_text(hop.tunnel.family, hop.tunnel.vtep)}"
+    numbers = f"{tag.outer}.{tag.inner}" if tag.kind is TagKind.QINQ else str(tag.outer)
+    return f", {TAG_NAMES[tag.kind]} {numbers}" if tag.kind is not TagKind.UNTAGGED else ""
 
 
 _TELLERS: dict[str, Callable[[Judgement], _Found]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from isthmus.tables.address import MASK128, Family, format_address, range_prefixes
-from isthmus.tables.entries import Nat, PathKind, Pool, Range, RuleEntry, Side, Vpc
+from isthmus.tables.entries import Nat, PathKind, Pool, Range, Route, RuleEntry, Side, Vpc
 from isthmus.trace.flows.records import Key
 from isthmus.trace.packet import ICMP_PROTO, TCP, UDP
 
@@ -76,6 +76,17 @@ def offered_to(vpc: Vpc, family: Family) -> str:
             if candidate.there is not None and candidate.kind not in (PathKind.HOLE, PathKind.SAME_VPC):
                 by_peer.setdefault(candidate.there.vpc, []).append((family, exposure.first, exposure.last))
     return first_few([f"{cidrs(_joined(ranges))} ({peer})" for peer, ranges in by_peer.items()], "; ") or "nothing"
+
+
+def learned_from(route: Route) -> str:
+    """``BGP from 192.0.2.1``; empty for a route that nobody told of."""
+    peers = list(dict.fromkeys(hop.peer for hop in route.next_hops if hop.peer))
+    return f"BGP from {first_few(peers)}" if peers else ""
+
+
+def route_origin(route: Route) -> str:
+    """Who told of a route: a BGP neighbour, or the field of an object."""
+    return learned_from(route) or str(route.origin)
 
 
 def pool_cidrs(pool: Pool, family: Family) -> list[str]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from isthmus.tables.address import FAMILIES, Family, parse_address
-from isthmus.tables.entries import Attachment, AttachmentKey, Origin, PortPolicy, Route, Tables, Vpc
+from isthmus.tables.entries import Attachment, AttachmentKey, Origin, PortPolicy, Route, Tables, Vpc, Vtep
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.twin import Outcome, Twin
 from tests.scenarios.packets.builder import Offer, Peering, attachment, exposures, hop, route, side
@@ -89,6 +90,9 @@ class Network:
     hook: Literal["xdp", "tc"] = "xdp"
     own_subnets: Mapping[str, str] = field(default_factory=dict)
     broken: bool = False
+    vtep: Vtep | None = None
+    tunnels: Mapping[tuple[Family, int], tuple[str, bytes]] = field(default_factory=dict)
+    learned: Learned = NOTHING_LEARNED
 
     def tables(self) -> Tables:
         """The logical tables."""
@@ -98,15 +102,15 @@ class Network:
             exposed = exposures(name, self.peerings, self.own_subnets.get(name))
             vpcs[name] = Vpc(name, True, False, (link,), exposed, routes, Origin(f"VPC/{name}"))
         sides = {one.key: one for peering in self.peerings for one in (peering.left, peering.right)}
-        return Tables(vpcs, {} if self.broken else sides, dict(self.policies))
+        return Tables(vpcs, {} if self.broken else sides, dict(self.policies), vtep=self.vtep)
 
     def environment(self) -> Environment:
         """The node."""
-        return Environment(self.ports, self.neighbors, self.hook)
+        return Environment(self.ports, self.neighbors, self.hook, tunnels=self.tunnels)
 
     def process(self, frame: bytes, port: str = "red0") -> Outcome:
         """What the twin makes of a frame."""
-        return Twin(self.tables(), self.environment()).process(frame, port)
+        return Twin(self.tables(), self.environment(), learned=self.learned).process(frame, port)
 
     def with_route(self, vpc: str, *routes: Route) -> Network:
         """Other routes for one VPC."""

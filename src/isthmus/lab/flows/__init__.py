@@ -1,9 +1,8 @@
 """
-The conversations of a gateway that runs, asked from another process.
+The conversations of a gateway that runs, asked from another process over ``lab.service``.
 
 ``filter`` is what a user says of those he means, ``rows`` how one looks from outside, ``answers`` what is done for a
-request, ``service`` carries requests and answers over a socket, ``ask`` is the other end of it. A request is one JSON
-object on a line, an answer one JSON object, and a connection carries one of each:
+request:
 
     {"ask": "list", "filter": ["vpc=a"], "limit": 100}
         {"flows": […], "total": N, "shown": N, "records": N, "mappings": N, "capacity": N}
@@ -11,6 +10,4 @@ object on a line, an answer one JSON object, and a connection carries one of eac
         {"ended": N}
     {"ask": "pools"}
         {"pools": […], "refused": […]}
-
-What cannot be done is answered ``{"error": TEXT, "hint": TEXT}``. Nothing here knows what a lab is.
 """

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.lab.flows.filter import Filter, WrongWord, check_names, parse_filter
 from isthmus.lab.flows.rows import protocol_name, row
+from isthmus.lab.service.questions import Kind
 from isthmus.tables.address import format_address
 from isthmus.tables.entries import Pool, SideKey, Tables
 
 if TYPE_CHECKING:
     from isthmus.datapath import PacketPath
     from isthmus.datapath.conversations import Conversation, PoolUse
+    from isthmus.lab.tagger import Count
 
 MOST_SHOWN: Final = 100_000
 """Conversations that one answer lists at most: some 35 MB."""
@@ -24,21 +26,19 @@ _MOST_WORDS: Final = 64
 class Answers:
     """The requests about one packet path."""
 
-    def __init__(self, path: PacketPath, tables: Tables) -> None:
+    def __init__(self, path: PacketPath, tables: Tables, tagged: Callable[[], dict[Count, int]] | None = None) -> None:
+        """``tagged``: what the tagger of the lab's fabric has counted, where there is one."""
         self._path = path
         self._tables = tables
+        self._tagged = tagged
 
-    def answer(self, request: object) -> Iterator[bytes]:
-        """The answer's JSON in pieces, some of them empty: between any two the packet path is left alone.
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What can be asked. Between two pieces of an answer the packet path is left alone."""
+        asked = ["list", "clear", "pools", *(["tagger"] if self._tagged else [])]
+        return dict.fromkeys(asked, self._answer)
 
-        What is wrong with a request is an answer too, ``{"error": …}``.
-        """
-        try:
-            yield from self._answer(request)
-        except WrongWord as error:
-            yield json.dumps({"error": str(error), "hint": error.hint}).encode()
-
-    def _answer(self, request: object) -> Iterator[bytes]:
+    def _answer(self, request: Mapping[str, Any]) -> Iterator[bytes] | None:
         match request:
             case {"ask": "list", "filter": list(words), "limit": int(limit)} if 0 <= limit <= MOST_SHOWN:
                 return self._list(self._filter(words), limit)
@@ -46,7 +46,9 @@ class Answers:
                 return self._clear(self._filter(words))
             case {"ask": "pools"}:
                 return self._pools()
-        raise WrongWord("not a request", "the other end is of another version")
+            case {"ask": "tagger"} if self._tagged:
+                return iter((json.dumps({each.name: count for each, count in self._tagged().items()}).encode(),))
+        return None
 
     def _filter(self, words: list[object]) -> Filter:
         if len(words) > _MOST_WORDS:

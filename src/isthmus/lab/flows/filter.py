@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from isthmus.lab.flows.rows import PROTOCOLS, State, has_ports, is_icmp, state_of
+from isthmus.lab.service.questions import WrongQuestion
 from isthmus.tables.address import Family, Prefix
 
 if TYPE_CHECKING:
@@ -38,12 +39,8 @@ Kind = Literal["VPC", "peering"]
 _Test = Callable[["Conversation"], bool]
 
 
-class WrongWord(ValueError):
+class WrongWord(WrongQuestion):
     """A word that means nothing: the text says why, ``hint`` what to write instead."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 class Filter(NamedTuple):

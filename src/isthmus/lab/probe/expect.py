@@ -103,13 +103,16 @@ def _packet(case: Case) -> Packet:
 
 
 def _environment(plan: LabPlan) -> Environment:
-    ports = {
-        link.attachment.interface: PortInfo(bytes.fromhex(link.port_mac.replace(":", "")), link.mtu)
-        for _, link in plan.links()
-    }
+    ports = {port.interface: PortInfo(bytes.fromhex(port.mac.replace(":", "")), port.mtu) for port in plan.ports}
     neighbors: dict[tuple[AttachmentKey, Family, int], bytes] = {
         (link.attachment, family, address): bytes.fromhex(link.host_mac.replace(":", ""))
         for vpc in plan.vpcs
         for link, family, address in vpc.next_hops()
     }
-    return Environment(ports, neighbors)
+    outer = plan.vtep_port
+    tunnels = (
+        {vtep: (outer.interface, bytes.fromhex(outer.wire_mac.replace(":", ""))) for vtep in plan.remote_vteps}
+        if outer
+        else {}
+    )
+    return Environment(ports, neighbors, tunnels=tunnels)

@@ -11,12 +11,12 @@ from contextlib import ExitStack, closing
 from typing import Any, Final, NamedTuple
 
 from isthmus.datapath.netns import inside
-from isthmus.lab.flows.ask import NobodyAnswers, Refused, ask
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import OWN_PORTS, Case, Proto, cases, hook_of
 from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
 from isthmus.lab.probe.sockets import Client, Ears, serve
 from isthmus.lab.probe.wire import Sighting, Watch
+from isthmus.lab.service.ask import NobodyAnswers, Refused, ask
 from isthmus.lab.state import LabError, Objects, State
 from isthmus.tables.address import Family, format_address
 

@@ -1,4 +1,4 @@
-"""After a change of the configuration: may a flow go on as it is?"""
+"""After a change of the configuration, or of the learned routes: may a flow go on as it is?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from isthmus.tables.address import MASK128
 from isthmus.tables.entries import Candidate, Nat, PathKind, Route, Side, SideKey, Tables, Timeouts
+from isthmus.tables.learned import Learned
 from isthmus.trace.flows.mappings import allows
 from isthmus.trace.flows.records import Flow, Way
 from isthmus.trace.flows.ways import choose_ways
-from isthmus.trace.lookup import find_exposure, find_range, longest_match, matches, ports_match
+from isthmus.trace.lookup import find_exposure, find_range, find_route, matches, ports_match
 
 
 class End(Enum):
@@ -28,11 +29,11 @@ class Terms(NamedTuple):
     timeouts: Timeouts
 
 
-def judge_again(tables: Tables, flow: Flow) -> Terms | End:
-    """Path, source and translation, rules, in this order, as these tables have them."""
+def judge_again(tables: Tables, learned: Learned, flow: Flow) -> Terms | End:
+    """Path, source and translation, rules, in this order, as these tables, and the learned routes, have them."""
     if any(key.vpc not in tables.vpcs for key in flow.keys):
         return End.OVER
-    found = _path(tables, flow)
+    found = _path(tables, learned, flow)
     if found is None:
         return End.DEAD
     candidate, route = found
@@ -43,16 +44,16 @@ def judge_again(tables: Tables, flow: Flow) -> Terms | End:
         return End.OVER
     if not _is_translated_so(side, flow) or not _is_allowed(side, flow):
         return End.OVER
-    return Terms((candidate.here, candidate.there), choose_ways(tables, flow.keys, route), side.timeouts)
+    return Terms((candidate.here, candidate.there), choose_ways(tables, learned, flow.keys, route), side.timeouts)
 
 
-def _path(tables: Tables, flow: Flow) -> tuple[Candidate, Route] | None:
+def _path(tables: Tables, learned: Learned, flow: Flow) -> tuple[Candidate, Route] | None:
     """The offer of the flow's own peer that any packet may go to, and its route; None: the path is dead."""
     key, peer = flow.keys[0], flow.keys[1].vpc
     exposure = find_exposure(tables.vpcs[key.vpc].exposures.get(key.family, ()), key.dst)
     for candidate in exposure.candidates if exposure is not None else ():
         if candidate.kind in (PathKind.PLAIN, PathKind.STATIC) and candidate.there and candidate.there.vpc == peer:
-            route = longest_match(tables.vpcs[peer].routes.get(key.family, ()), (key.dst + candidate.delta) & MASK128)
+            route = find_route(tables, learned, peer, key.family, (key.dst + candidate.delta) & MASK128)
             return None if route is None else (candidate, route)
     return None
 

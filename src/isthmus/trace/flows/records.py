@@ -103,9 +103,9 @@ class Way(NamedTuple):
 class Flow:
     """One conversation. Index 0 is the initiator's direction, 1 that of the answers.
 
-    ``sides``: the initiator's and the other. ``ways[1]`` None: there is no route to the initiator, or it is the
-    gateway itself. ``code``: of the echo request that opened it. ``bits``: see ``flows.tcp``.
-    ``over``: it never matches again, and waits for the sweep.
+    ``revision``: of configuration and learned routes, when it was last judged. ``sides``: the initiator's and the
+    other. ``ways[1]`` None: there is no route to the initiator, or it is the gateway itself. ``code``: of the echo
+    request that opened it. ``bits``: see ``flows.tcp``. ``over``: it never matches again, and waits for the sweep.
     """
 
     keys: tuple[Key, Key]
@@ -114,7 +114,7 @@ class Flow:
     timeouts: Timeouts
     mapping: Mapping | None
     code: int
-    generation: int
+    revision: tuple[int, int]
     bits: int = 0
     deadline: int = 0
     over: bool = False

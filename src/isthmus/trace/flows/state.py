@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isthmus.tables.entries import Tables
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.flows.again import End, judge_again
 from isthmus.trace.flows.mappings import Mappings
@@ -78,18 +79,22 @@ class Flows:
             if self._live.get(key, (None, 0))[0] is flow:
                 del self._live[key]
 
-    def judge(self, tables: Tables, flow: Flow) -> End | None:
-        """Why a flow does not go on under the tables of now; it is judged once in a generation, or while it waits."""
-        if flow.generation == self.generation:
+    def revision(self, learned: Learned) -> tuple[int, int]:
+        """What a flow is judged by now: the number of the configuration, and that of the learned routes."""
+        return self.generation, learned.epoch
+
+    def judge(self, tables: Tables, learned: Learned, flow: Flow) -> End | None:
+        """Why a flow does not go on under the tables of now; it is judged once in a revision, or while it waits."""
+        if flow.revision == self.revision(learned):
             return None
-        terms = judge_again(tables, flow)
+        terms = judge_again(tables, learned, flow)
         if terms is End.DEAD and flow.mapping is None:
             return End.DEAD
         if isinstance(terms, End):
             self.end(flow)
             return End.OVER
         flow.sides, flow.ways, flow.timeouts = terms
-        flow.generation = self.generation
+        flow.revision = self.revision(learned)
         return None
 
     def note(self, vpc: str, packet: Packet, flow: Flow | None = None, direction: int = 0) -> None:
@@ -100,11 +105,11 @@ class Flows:
         """What the first fragment of this later one found."""
         return self._notes.read(vpc, packet, self.now)
 
-    def sweep(self, tables: Tables) -> None:
+    def sweep(self, tables: Tables, learned: Learned = NOTHING_LEARNED) -> None:
         """Flows whose time has come or that are not permitted any more go, then what no flow needs any more."""
         for flow in self._records:
             if self.is_live(flow):
-                self.judge(tables, flow)
+                self.judge(tables, learned, flow)
             else:
                 self.end(flow)
         for flow in self._records:

@@ -28,7 +28,7 @@ def flow(judgement: Judgement) -> Verdict | None:
     if found is None or not _is_of(packet, found[1]):
         return None
     held, direction = found
-    end = flows.judge(judgement.tables, held)
+    end = flows.judge(judgement.tables, judgement.learned, held)
     if end is End.OVER:
         return None
     if end is End.DEAD:
@@ -72,7 +72,7 @@ def _later_fragment(judgement: Judgement) -> Verdict | None:
     if note.flow is None:
         judgement.allowed_before = note.generation == flows.generation
         return None
-    end = flows.judge(judgement.tables, note.flow) if flows.is_live(note.flow) else End.OVER
+    end = flows.judge(judgement.tables, judgement.learned, note.flow) if flows.is_live(note.flow) else End.OVER
     if end is not None:
         return Verdict.NO_ROUTE if end is End.DEAD else Verdict.FRAGMENT_NO_STATE
     return _follow(judgement, note.flow, note.direction)
@@ -88,7 +88,7 @@ def _error(judgement: Judgement) -> Verdict | None:
     if found is None or not _is_of(inner, 1 - found[1]):
         return None
     held, direction = found
-    end = flows.judge(judgement.tables, held)
+    end = flows.judge(judgement.tables, judgement.learned, held)
     if end is not None:
         return Verdict.NO_ROUTE if end is End.DEAD else None
     way, sent = _way(judgement, held, direction), held.keys[1 - direction]

@@ -31,11 +31,11 @@ def open_flow(judgement: Judgement) -> Verdict | None:
     opened = Flow(
         keys=keys,
         sides=(here.key, there.key),
-        ways=choose_ways(judgement.tables, keys, chosen.route),
+        ways=choose_ways(judgement.tables, judgement.learned, keys, chosen.route),
         timeouts=here.timeouts,
         mapping=mapping,
         code=packet.dport if packet.icmp else 0,
-        generation=judgement.flows.generation,
+        revision=judgement.flows.revision(judgement.learned),
         bits=judgement.reopens.bits if judgement.reopens is not None else 0,
     )
     verdict = judgement.flows.add(opened)

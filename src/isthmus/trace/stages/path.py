@@ -10,7 +10,7 @@ from isthmus.tables.entries import Candidate, PathKind
 from isthmus.tables.share import address_words, stable_id, weight
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.judgement import Judgement, Path
-from isthmus.trace.lookup import find_exposure, longest_match, pick_next_hop
+from isthmus.trace.lookup import find_exposure, find_route, pick_next_hop
 
 HIGHEST_METRIC = (1 << 32) - 1
 _ENDS = {PathKind.HOLE: Verdict.NAT_HOLE, PathKind.SAME_VPC: Verdict.SAME_VPC}
@@ -37,7 +37,8 @@ def path(judgement: Judgement) -> Verdict | None:
     if best.route is not None:
         if best.route.local:
             return Verdict.GATEWAY_ADDRESS
-        judgement.hop = pick_next_hop(judgement.vpc.name, best.route.next_hops, key.src, key.dst, key.port_word)
+        hops, down = best.route.next_hops, judgement.learned.down
+        judgement.hop = pick_next_hop(judgement.vpc.name, hops, key.src, key.dst, key.port_word, down)
     return None
 
 
@@ -45,11 +46,11 @@ def _look_up(judgement: Judgement, candidate: Candidate) -> Path | None:
     """The candidate with its route and rank; None where the VPC that offers it is in no table."""
     if candidate.kind == PathKind.STATEFUL:
         return Path(candidate, True, None, candidate.length, candidate.metric)
-    offers = judgement.tables.vpcs.get(candidate.there.vpc) if candidate.there else None
-    if offers is None:
+    tables, key = judgement.tables, judgement.key
+    if candidate.there is None or candidate.there.vpc not in tables.vpcs:
         return None
-    family = judgement.key.family
-    route = longest_match(offers.routes.get(family, ()), (judgement.key.dst + candidate.delta) & MASK128)
+    private = (key.dst + candidate.delta) & MASK128
+    route = find_route(tables, judgement.learned, candidate.there.vpc, key.family, private)
     if route is None:
         return Path(candidate, False, None, candidate.length, candidate.metric)
     length = candidate.length

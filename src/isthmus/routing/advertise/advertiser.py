@@ -1,0 +1,165 @@
+"""Who is told what now, and what changes when routes do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, islice
+from typing import Final
+
+from isthmus.routing.advertise.announcement import Announcement, Drain, Policy
+from isthmus.routing.advertise.offers import Cover, Piece, Segment, key_range
+from isthmus.routing.advertise.receiver import Receiver, keys_in
+from isthmus.routing.advertise.routes import Learned, Routes
+from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.entries import Tables
+from isthmus.tables.learned import Down
+
+Changes = dict[str, dict[Family, dict[int, Announcement | None]]]
+"""By VPC that is to be told, family and prefix key. None: withdrawn."""
+
+MANY_ROUTES: Final = 1000
+"""A VPC with more is told of as a summary, if nothing else is asked for."""
+
+_AT_ONCE: Final = 1 << 14  # routes whose consequences are collected before they are worked out
+_Changed = dict[Receiver, dict[int, Announcement | None]]
+"""What was said before, of all that may be different now."""
+
+
+class Advertiser:
+    """What every VPC with a policy is told. It says what changes, and whoever asked tells BGP.
+
+    ``learned`` is read when it is needed, so it may change; ``update`` must then be told what did.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        policies: Mapping[str, Policy],
+        learned: Learned,
+        down: frozenset[Down] = frozenset(),
+        drain: Drain = Drain.NO,
+    ) -> None:
+        """Work all of it out."""
+        self._tables, self._drain = tables, drain
+        self._routes = Routes(tables, learned, down)
+        self._receivers = [
+            Receiver(tables.vpcs[name], family, policy)
+            for name, policy in sorted(policies.items())
+            if name in tables.vpcs
+            for family in FAMILIES
+        ]
+        self._reached: dict[tuple[str, Family], Cover[tuple[Receiver, Segment | Piece]]] = {}
+        self._arrange(self._receivers, defaultdict(dict))
+
+    def announced(self, vpc: str) -> dict[Family, dict[int, Announcement]]:
+        """All that a VPC is told now, by prefix key."""
+        told = {one.family: one.told for one in self._receivers if one.vpc == vpc and one.told}
+        if self._drain is Drain.NO:
+            return told
+        if self._drain is Drain.WITHDRAWN:
+            return {}
+        draining = {said: said.draining() for all_ in told.values() for said in set(all_.values())}
+        return {family: {key: draining[said] for key, said in all_.items()} for family, all_ in told.items()}
+
+    def update(self, vpc: str, family: Family, keys: Iterable[int]) -> Changes:
+        """Learned routes of a VPC came, went, changed, went down or came up: who is to be told what."""
+        changes: _Changed = defaultdict(dict)
+        many = self._routes.size(vpc) > MANY_ROUTES
+        turned = [
+            one for one in self._receivers if one.policy.advertise is None and one.summed.get(vpc, many) is not many
+        ]
+        if turned:
+            self._arrange(turned, changes)
+        self._refresh(vpc, family, keys, changes)
+        return self._say(changes)
+
+    def set_down(self, down: frozenset[Down]) -> Changes:
+        """What is down now, for the routes of the tables; of learned ones ``update`` is told."""
+        changes: _Changed = defaultdict(dict)
+        for (vpc, family), keys in self._routes.set_down(down).items():
+            self._refresh(vpc, family, keys, changes)
+        return self._say(changes)
+
+    def set_drain(self, drain: Drain) -> Changes:
+        """The gateway is to leave, or stays after all: everything is told once more, or withdrawn."""
+        if drain is self._drain:
+            return {}
+        silent = self._drain is Drain.WITHDRAWN
+        self._drain = drain
+        if drain is not Drain.WITHDRAWN:
+            return self._say({one: dict.fromkeys(one.told) for one in self._receivers})
+        withdrawn: Changes = defaultdict(dict)
+        for one in self._receivers if not silent else ():
+            if one.told:
+                withdrawn[one.vpc][one.family] = dict.fromkeys(one.told)
+        return dict(withdrawn)
+
+    def _is_summed(self, receiver: Receiver, vpc: str) -> bool:
+        asked = receiver.policy.advertise
+        return self._routes.size(vpc) > MANY_ROUTES if asked is None else asked == "summary"
+
+    def _arrange(self, receivers: Collection[Receiver], changes: _Changed) -> None:
+        """Lay out anew what some VPCs are offered, and tell them whatever is different by that."""
+        before = {one: list(one.told) for one in receivers}
+        for one in receivers:
+            one.arrange(self._is_summed, lambda vpc: bool(self._tables.vpcs[vpc].attachments))
+        for vpc, family in {(vpc, one.family): None for one in receivers for vpc in one.summed}:
+            spans = (
+                (low, high, (one, part))
+                for one in self._receivers
+                if one.family == family and vpc in one.summed
+                for low, high, part in one.reached_from(vpc)
+            )
+            self._reached[vpc, family] = Cover(family, spans)
+            self._refresh(vpc, family, chain(*self._routes.of(vpc, family)), changes)
+        for one, keys in before.items():
+            self._settle(one, chain(keys, one.piece_keys()), changes)
+
+    def _refresh(self, vpc: str, family: Family, keys: Iterable[int], changes: _Changed) -> None:
+        """Work out what some routes of a VPC have come to mean."""
+        reached = self._reached.get((vpc, family))
+        keys = iter(keys)
+        while reached is not None and (some := list(islice(keys, _AT_ONCE))):
+            dirty: dict[Receiver, set[int]] = defaultdict(set)
+            orphans: list[Piece] = []
+            for key in some:
+                low, high = key_range(family, key)
+                for receiver, part in reached.overlapping(low, high):
+                    if isinstance(part, Piece):
+                        if not self._routes.watch(part, family, key):
+                            orphans.append(part)
+                        dirty[receiver].add(part.key)
+                    elif part.first == part.low and part.low <= low and high <= part.high:
+                        dirty[receiver].add(key)
+                    else:
+                        dirty[receiver].update(keys_in(family, part, low, high))
+            if orphans:
+                self._routes.find_witnesses(vpc, family, orphans)
+            for receiver, affected in dirty.items():
+                self._settle(receiver, affected, changes)
+
+    def _settle(self, receiver: Receiver, keys: Iterable[int], changes: _Changed) -> None:
+        """Note what is to be said now of some prefix keys, where it is not what was said last."""
+        told, routes = receiver.told, self._routes
+        for key in keys:
+            best = receiver.best(key, routes)
+            if told.get(key) == best:
+                continue
+            changes[receiver].setdefault(key, told.get(key))
+            if best is None:
+                del told[key]
+            else:
+                told[key] = best
+
+    def _say(self, changes: _Changed) -> Changes:
+        """What is different now, as neighbours hear it from a gateway that may be about to leave."""
+        said: Changes = defaultdict(dict)
+        for one, before in changes.items() if self._drain is not Drain.WITHDRAWN else ():
+            now = {key: one.told.get(key) for key, was in before.items() if one.told.get(key) != was}
+            if self._drain is Drain.ANNOUNCED:
+                draining = {each: each.draining() for each in set(now.values()) if each is not None}
+                now = {key: each and draining[each] for key, each in now.items()}
+            if now:
+                said[one.vpc][one.family] = now
+        return dict(said)

@@ -1,0 +1,151 @@
+"""The routes of the VPCs that offer: the tables' own and the learned ones, found as the packet path finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+
+from isthmus.routing.advertise.announcement import KEPT_BACK, Attributes, Heard
+from isthmus.routing.advertise.offers import Cover, Piece, covering_key, key_range
+from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.entries import NextHop, Route, Tables
+from isthmus.tables.learned import Down, is_down, prefix_key
+
+Learned = Mapping[str, Mapping[Family, Mapping[int, Heard]]]
+"""By VPC, family and prefix key. Read when it is needed, so it may change; ``update`` must then be told what did."""
+
+
+_NONE: Mapping[int, Heard] = {}
+
+
+class LearnedRoutes(Mapping[int, Heard]):
+    """The routes that one VPC learned in one family, by prefix key: a view, never out of date."""
+
+    def __init__(
+        self,
+        routes: Mapping[int, Route],
+        attributes: Callable[[int], Attributes | None],
+        down: Callable[[], frozenset[Down]] = frozenset,
+    ) -> None:
+        """``attributes`` are those of the best path of a prefix key."""
+        self._routes, self._attributes, self._down = routes, attributes, down
+
+    def __getitem__(self, key: int) -> Heard:
+        route = self._routes[key]
+        return Heard(route.metric, _is_alive(route.next_hops, self._down()), self._attributes(key))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+
+class Routes:
+    """What every VPC routes. Of one prefix the own route counts, whatever the metrics."""
+
+    def __init__(self, tables: Tables, learned: Learned, down: frozenset[Down]) -> None:
+        self._tables, self._learned = tables, learned
+        self._own = {
+            (name, family): _own(vpc.routes.get(family, ()), down)
+            for name, vpc in tables.vpcs.items()
+            for family in FAMILIES
+        }
+
+    def of(self, vpc: str, family: Family) -> tuple[Mapping[int, Heard], Mapping[int, Heard]]:
+        """The own and the learned routes of a VPC in one family."""
+        learned = self._learned.get(vpc)
+        return self._own[vpc, family], learned.get(family, _NONE) if learned is not None else _NONE
+
+    def size(self, vpc: str) -> int:
+        """How many routes a VPC has, in both families."""
+        return sum(len(table) for family in FAMILIES for table in self.of(vpc, family))
+
+    def set_down(self, down: frozenset[Down]) -> dict[tuple[str, Family], list[int]]:
+        """Of the own routes those that go down or come up, by VPC and family."""
+        changed = {}
+        for (vpc, family), before in self._own.items():
+            now = _own(self._tables.vpcs[vpc].routes.get(family, ()), down)
+            if now != before:
+                self._own[vpc, family] = now
+                changed[vpc, family] = [key for key, heard in now.items() if heard != before[key]]
+        return changed
+
+    def covering(self, vpc: str, family: Family, low: int, high: int) -> tuple[int, Heard | None]:
+        """The longest route that holds all of low..high, and its key; (0, None) if there is none."""
+        own, learned = self.of(vpc, family)
+        key = covering_key(family, low, high)
+        while key:
+            heard = own.get(key)
+            if heard is None:
+                heard = learned.get(key)
+            if heard is not None:
+                return key, heard
+            key >>= 1
+        return 0, None
+
+    def get(self, vpc: str, family: Family, key: int) -> Heard | None:
+        """The route of exactly this prefix key."""
+        own, learned = self.of(vpc, family)
+        heard = own.get(key) if own else None
+        return learned.get(key) if heard is None else heard
+
+    def passed_on(self, vpc: str, family: Family, key: int) -> bool:
+        """True if there is such a route, and others may hear of it."""
+        heard = self.get(vpc, family, key)
+        return heard is not None and is_passed_on(heard)
+
+    def watch(self, piece: Piece, family: Family, key: int) -> bool:
+        """A route that overlaps a piece may have changed: see whether the piece lives on.
+
+        False: its witness is gone, and another can only be found among all routes below it (``find_witnesses``).
+        """
+        vpc = piece.side.vpc
+        if _below(family, key, piece) and self.passed_on(vpc, family, key):
+            piece.witness = key
+            return True
+        if piece.witness not in (0, key) and _below(family, piece.witness, piece):
+            return True
+        above, heard = self.covering(vpc, family, piece.low, piece.high)
+        if heard is not None and is_passed_on(heard):
+            piece.witness = above
+            return True
+        lost, piece.witness = piece.witness, 0
+        return not lost
+
+    def find_witnesses(self, vpc: str, family: Family, pieces: Iterable[Piece]) -> None:
+        """Look for a route below each of some pieces of a VPC that have none: one pass over its routes."""
+        wanted = dict.fromkeys(pieces)
+        cover = Cover(family, ((piece.low, piece.high, piece) for piece in wanted))
+        own, learned = self.of(vpc, family)
+        for key, heard in chain(own.items(), learned.items()):
+            if not wanted:
+                return
+            if is_passed_on(own.get(key, heard)):
+                for piece in cover.overlapping(*key_range(family, key)):
+                    if piece in wanted and _below(family, key, piece):
+                        piece.witness = key
+                        del wanted[piece]
+
+
+def is_passed_on(heard: Heard) -> bool:
+    """True if a route is alive, and whoever told it did not ask to keep it back (RFC 1997)."""
+    return heard.alive and (heard.attributes is None or KEPT_BACK.isdisjoint(heard.attributes.communities.values))
+
+
+def _below(family: Family, key: int, piece: Piece) -> bool:
+    first, last = key_range(family, key)
+    return piece.low <= first and last <= piece.high
+
+
+def _own(routes: Iterable[Route], down: frozenset[Down]) -> dict[int, Heard]:
+    """The routes of the tables by prefix key. The gateway's own addresses are there too, and never alive."""
+    return {
+        prefix_key(route.prefix): Heard(route.metric, not route.local and _is_alive(route.next_hops, down))
+        for route in routes
+    }
+
+
+def _is_alive(hops: tuple[NextHop, ...], down: frozenset[Down]) -> bool:
+    """True if one of the next hops is not down."""
+    return (not down and bool(hops)) or any(not is_down(hop, down) for hop in hops)
