@@ -5,8 +5,10 @@ Frames are built by scapy, and sent and seen where hosts and the gateway's ports
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple
@@ -25,6 +27,7 @@ from isthmus.lab import build
 from isthmus.lab.plan import LabPlan, LabVpc
 from isthmus.lab.tagger import FAULTS, Count, Tagger
 from isthmus.lab.wiring import Link, wire
+from isthmus.routing.underlay import Underlay, Way
 from isthmus.tables.address import Family, Prefix, parse_address
 from isthmus.tables.entries import (
     Attachment,
@@ -344,3 +347,19 @@ def test_what_has_no_remote_is_not_sent(side: Side) -> None:
     side.hosts.send(bytes(out(side.link) / IPv6(src="fe80::2", dst="ff02::1") / ICMPv6EchoRequest(data=SAYING)))
     assert side.tagger.counts()[Count.NOT_SENT] == before + 2
     assert nothing(side.port, SAYING)
+
+
+def test_the_underlay_s_kernels_find_one_another_past_the_tagger(lab: Lab) -> None:
+    port = lab.plan.vtep_port
+    assert port is not None
+    with inside(lab.plan.gateway_namespace):
+        underlay, index = Underlay(lab.plan.remote_vteps), socket.if_nametoindex(port.name)
+    with closing(underlay):
+        found: dict[int, Way] = {}
+        deadline = time.monotonic() + WITHIN_S
+        while not all(way.mac for way in found.values()) or len(found) < len(REMOTES):
+            assert time.monotonic() < deadline, found
+            select.select([underlay], [], [], 0.1)
+            found |= {way.address: way for way in underlay.changes()}
+    mac = bytes.fromhex(port.wire_mac.replace(":", ""))
+    assert set(found.values()) == {Way(4, parse_address(text)[1], index, mac) for text in REMOTES.values()}
