@@ -6,7 +6,7 @@
  *
  * From docs/packet-path.md "Tags", written apart from the packet path: it shares no line with lib/ or stages/, so that
  * one mistake can't hide in both. What the gateway sends must be right to the bit; all else is dropped and counted.
- * Speed is no aim: it copies frames where the packet path moves headers.
+ * Speed is no aim.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -17,11 +17,11 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define ETHER	    14
-#define VXLAN_PORT  4789
-#define FIRST_SPORT 49152
-#define LONGEST	    16384 /* bytes of a frame that is copied */
-#define MOST_LABELS 4
+#define ETHER	      14
+#define VXLAN_PORT    4789
+#define FIRST_SPORT   49152
+#define MOST_LABELS   4
+#define DECAP_TO_IPV4 (1ULL << 7) /* BPF_F_ADJ_ROOM_DECAP_L3_IPV4, of Linux 6.3 */
 
 enum kind { UNTAGGED, VLAN, QINQ, VXLAN, MPLS, OWN_ADDRESS, HOST_MAC };
 
@@ -102,13 +102,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } counts SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u8[LONGEST]);
-} copies SEC(".maps");
 
 /* The packet behind the tag: addresses as in the packet, IPv4 in the first four bytes. */
 struct packet {
@@ -206,18 +199,26 @@ static __always_inline bool read_packet(struct __sk_buff *skb, __u32 at, __u16 t
 	return true;
 }
 
-/* Take `length` bytes out of the frame, `at` bytes into it. */
-static __always_inline int cut(struct __sk_buff *skb, __u32 at, __u32 length)
+/*
+ * Take the label out that stands behind Ethernet; `type` says what is behind it. The kernel takes no room out of frames
+ * that are not IP, but it takes VLAN tags out of any: so the label becomes one, behind another.
+ */
+static __always_inline int pop_label(struct __sk_buff *skb, __u16 type)
 {
-	__u32 zero = 0, last = skb->len - at - length - 1;
-	__u8 *copy = bpf_map_lookup_elem(&copies, &zero);
+	__u8 tag[6] = { ETH_P_8021Q >> 8, ETH_P_8021Q & 0xff, 0, 0, type >> 8, type & 0xff };
 
-	asm volatile("" : "+r"(last)); /* one less than what is copied, so that the verifier sees more than nothing */
-	if (!copy || last >= LONGEST - 1)
+	if (bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 1) || bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 1) ||
+	    bpf_skb_store_bytes(skb, ETHER + 2, tag, sizeof(tag), 0))
 		return -1;
-	if (bpf_skb_load_bytes(skb, at + length, copy, last + 1) || bpf_skb_store_bytes(skb, at, copy, last + 1, 0))
+	return bpf_skb_vlan_pop(skb) || bpf_skb_vlan_pop(skb) || bpf_skb_vlan_pop(skb);
+}
+
+/* Take the outer headers and the inner Ethernet header out, and write that one over the outer one. */
+static __always_inline int decapsulate(struct __sk_buff *skb, __s32 headers, const __u8 *inner, bool to_ipv4)
+{
+	if (bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, to_ipv4 ? DECAP_TO_IPV4 : 0))
 		return -1;
-	return bpf_skb_change_tail(skb, at + last + 1, 0);
+	return bpf_skb_store_bytes(skb, 0, inner, ETHER, 0);
 }
 
 static __always_inline struct remote *remote_of(__u32 cable, __u32 family, const __u8 *address)
@@ -445,8 +446,9 @@ static __always_inline int pop_labels(struct __sk_buff *skb)
 		if ((entry >> 9 & 7) != packet.tos >> 5 || (entry & 0xff) != (cable->uniform ? packet.ttl : 255))
 			return drop(WRONG_LABEL);
 	}
-	if (cut(skb, ETHER, 4 * labels) || bpf_skb_store_bytes(skb, 12, type, 2, 0))
-		return drop(BROKEN);
+	for (__u32 left = labels; left && left <= MOST_LABELS; left--)
+		if (pop_label(skb, left > 1 ? ETH_P_MPLS_UC : u16_at(type)))
+			return drop(BROKEN);
 	return deliver(skb, cable);
 }
 
@@ -515,9 +517,8 @@ static __always_inline int out_of_tunnel(struct __sk_buff *skb, const struct out
 		return drop(BROKEN);
 	if (!same(macs, cable->wire_mac, 6) || !same(macs + 6, cable->port_mac, 6) || !same(frame, remote->mac, 6))
 		return drop(WRONG_MAC);
-	if (outer->length == ETHER + 20 + 16 ? cut(skb, 0, ETHER + 20 + 16) : cut(skb, 0, ETHER + 40 + 16))
-		return drop(BROKEN);
-	if (bpf_skb_store_bytes(skb, 0, cable->host_mac, 6, 0))
+	__builtin_memcpy(frame, cable->host_mac, 6);
+	if (decapsulate(skb, outer->length, frame, type == ETH_P_IPV6 && packet.family == 4))
 		return drop(BROKEN);
 	return deliver(skb, cable);
 }

@@ -5,10 +5,12 @@ Frames are built by scapy, and sent and seen where hosts and the gateway's ports
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -25,6 +27,7 @@ from isthmus.lab import build
 from isthmus.lab.plan import LabPlan, LabVpc
 from isthmus.lab.tagger import FAULTS, Count, Tagger
 from isthmus.lab.wiring import Link, wire
+from isthmus.routing.underlay import Underlay, Way
 from isthmus.tables.address import Family, Prefix, parse_address
 from isthmus.tables.entries import (
     Attachment,
@@ -102,16 +105,17 @@ class Side(NamedTuple):
     others: list[socket.socket]
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    tables = Tables({v.name: v for v in VPCS}, vtep=Vtep(4, parse_address(VTEP)[1], "eth5"))
+@contextmanager
+def fabric(name: str, vpcs_of_it: tuple[Vpc, ...], vtep: str) -> Iterator[Lab]:
+    """The fabric of these VPCs, and namespaces around it."""
+    tables = Tables({v.name: v for v in vpcs_of_it}, vtep=Vtep(*parse_address(vtep), "eth5"))
     wiring = wire(tables, tables.vpcs, "tc")
-    vpcs = tuple(LabVpc(v, f"{NAME}-{v}", f"{NAME}.gw.{v}", wiring.links[v], ()) for v in tables.vpcs)
-    plan = LabPlan(NAME, f"{NAME}.gw", vpcs, (), tuple(wiring.ports.values()), f"{NAME}.fabric", wiring.vtep)
+    vpcs = tuple(LabVpc(v, f"{name}-{v}", f"{name}.gw.{v}", wiring.links[v], ()) for v in tables.vpcs)
+    plan = LabPlan(name, f"{name}.gw", vpcs, (), tuple(wiring.ports.values()), f"{name}.fabric", wiring.vtep)
     with ExitStack() as stack:
-        for name in plan.namespaces:
-            build.make_namespace(name)
-            stack.callback(netns.remove, name)
+        for each in plan.namespaces:
+            build.make_namespace(each)
+            stack.callback(netns.remove, each)
         build.furnish(plan)
 
         def listen(namespace: str, interface: str) -> socket.socket:
@@ -126,13 +130,23 @@ def lab() -> Iterator[Lab]:
         yield Lab(plan, stack.enter_context(Tagger(plan)), ports, hosts)
 
 
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with fabric(NAME, VPCS, VTEP) as found:
+        yield found
+
+
 @pytest.fixture
 def side(request: pytest.FixtureRequest, lab: Lab) -> Side:
     """The link of the VPC that the test names."""
+    return side_of(lab, request.param)
+
+
+def side_of(lab: Lab, vpc: str) -> Side:
     for one in (*lab.ports.values(), *lab.hosts.values()):
         nothing(one, SAYING)
         one.settimeout(WITHIN_S)
-    found = lab.plan.vpc(request.param)
+    found = lab.plan.vpc(vpc)
     assert found is not None
     [link] = found.links
     others = [one for name, one in lab.hosts.items() if name != found.name]
@@ -344,3 +358,56 @@ def test_what_has_no_remote_is_not_sent(side: Side) -> None:
     side.hosts.send(bytes(out(side.link) / IPv6(src="fe80::2", dst="ff02::1") / ICMPv6EchoRequest(data=SAYING)))
     assert side.tagger.counts()[Count.NOT_SENT] == before + 2
     assert nothing(side.port, SAYING)
+
+
+FAR6, VTEP6 = "2001:db8:f::4", "2001:db8:f::1"
+OVER_IPV6 = vpc("six", Tag(TagKind.VXLAN, 5001), "eth5")
+
+
+def over_ipv6() -> Vpc:
+    """A VPC whose only tunnel leads over IPv6, to everybody."""
+    far = Tunnel(*parse_address(FAR6), bytes.fromhex(FAR_MACS[4].replace(":", "")))
+    hop = NextHop(OVER_IPV6.attachments[0].key, None, ORIGIN, far)
+    everybody: dict[Family, tuple[Route, ...]] = {
+        prefix.family: (Route(prefix, 0, False, (hop,), ORIGIN),)
+        for prefix in (Prefix.parse("10.1.1.0/24"), Prefix.parse("2001:db8:1::/64"))
+    }
+    return OVER_IPV6._replace(routes=everybody)
+
+
+def test_tunnels_over_ipv6_also_of_what_is_shorter_than_an_ipv6_header() -> None:
+    with fabric(f"{NAME}-6", (over_ipv6(),), VTEP6) as found:
+        side = side_of(found, "six")
+        reply = ARP(op=2, hwsrc=side.link.host_mac, psrc="10.1.1.1", hwdst=side.link.port_mac, pdst="10.1.1.254")
+        for packet, saying in ((FOUR, SAYING), (SIX, SAYING), (reply, bytes(reply)[8:])):
+            side.hosts.send(bytes(out(side.link) / packet))
+            frame = Ether(seen(side.port, saying))
+            tos = packet.tos if IP in packet else packet.tc if IPv6 in packet else 0
+            assert (frame[IPv6].src, frame[IPv6].dst, frame[IPv6].tc, frame[IPv6].hlim) == (FAR6, VTEP6, tos, 64)
+            assert bytes(frame[VXLAN].payload) == bytes(Ether(src=FAR_MACS[4], dst=side.link.port_mac) / packet)
+        for packet, saying in ((BACK4, SAYING), (BACK6, SAYING), (ASKED, bytes(ASKED)[8:])):
+            tos = packet.tos if IP in packet else packet.tc if IPv6 in packet else 0
+            outer = Ether(src=side.link.port_mac, dst=side.wire_mac) / IPv6(src=VTEP6, dst=FAR6, tc=tos, hlim=64)
+            udp = bytes(UDP(sport=50000, dport=4789) / VXLAN(flags=8, vni=5001))
+            inner = bytes(Ether(src=side.link.port_mac, dst=FAR_MACS[4]) / packet)
+            length = struct.pack("!HH", len(udp) + len(inner), 0)  # and no checksum (RFC 6935)
+            outer.plen, outer.nh = len(udp) + len(inner), socket.IPPROTO_UDP
+            side.port.send(bytes(outer) + udp[:4] + length + udp[8:] + inner)
+            assert seen(side.hosts, saying) == bytes(back(side.link) / packet)
+        assert not [what for what in FAULTS if side.tagger.counts()[what]]
+
+
+def test_the_underlay_s_kernels_find_one_another_past_the_tagger(lab: Lab) -> None:
+    port = lab.plan.vtep_port
+    assert port is not None
+    with inside(lab.plan.gateway_namespace):
+        underlay, index = Underlay(lab.plan.remote_vteps), socket.if_nametoindex(port.name)
+    with closing(underlay):
+        found: dict[int, Way] = {}
+        deadline = time.monotonic() + WITHIN_S
+        while not all(way.mac for way in found.values()) or len(found) < len(REMOTES):
+            assert time.monotonic() < deadline, found
+            select.select([underlay], [], [], 0.1)
+            found |= {way.address: way for way in underlay.changes()}
+    mac = bytes.fromhex(port.wire_mac.replace(":", ""))
+    assert set(found.values()) == {Way(4, parse_address(text)[1], index, mac) for text in REMOTES.values()}
