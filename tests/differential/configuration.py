@@ -7,12 +7,10 @@ from random import Random
 from isthmus.model.types import (
     Attachment,
     Bgp,
-    Gateway,
     Item,
     Match,
     Model,
     Peering,
-    Port,
     Rule,
     Side,
     StaticRoute,
@@ -20,8 +18,9 @@ from isthmus.model.types import (
     Vpc,
 )
 from isthmus.tables.address import BITS, Family, Prefix, step
-from isthmus.tables.entries import Nat, Tag
+from isthmus.tables.entries import Nat, TagKind, Tunnel
 from tests.differential.pools import Pools, draw_timeouts, without_pools
+from tests.differential.slots import Slots
 
 SHARED = [Prefix.parse(p) for p in ("10.9.0.0/24", "10.8.0.0/16", "2001:db8:9::/64", "2001:db8:8::/48")]
 """Offered by many at once, so that metric and rendezvous hash decide."""
@@ -54,7 +53,7 @@ BASES = {
 MAX_PORTS = 7
 
 
-def random_model(rng: Random) -> Model:
+def random_model(rng: Random, tags: bool = True) -> Model:
     """A model as the resolver would give it: right, and as tangled as it may be."""
     names = [f"v{index}" for index in range(rng.randint(2, 6))]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -63,14 +62,12 @@ def random_model(rng: Random) -> Model:
     pools = Pools(rng)
     peerings = {f"{a}--{b}": _peering(rng, pools, metrics, f"{a}--{b}", a, b) for a, b in chosen}
     vpcs = {}
-    ports = [f"p{index}" for index in range(1, MAX_PORTS + 1)]
-    rng.shuffle(ports)
-    gateway = Gateway("gw", tuple(Port(port, "auto", rng.choice(["drop", "pass"])) for port in ports))
+    slots = Slots(rng, [f"p{index}" for index in range(1, MAX_PORTS + 1)], tags and rng.random() < 0.7)
     for name in names:
         offered = [item.prefix for p in peerings.values() for side in p.sides if side.vpc == name for item in side.ips]
-        vpcs[name] = _vpc(rng, metrics, name, ports, offered)
+        vpcs[name] = _vpc(rng, metrics, name, slots, offered)
     peerings = dict(sorted(peerings.items()))
-    return without_pools(Model(dict(sorted(vpcs.items())), peerings, gateway if rng.random() < 0.5 else None))
+    return without_pools(Model(dict(sorted(vpcs.items())), peerings, slots.gateway()))
 
 
 def _prefix(rng: Random, family: Family, inside: Prefix | None = None, length: int | None = None) -> Prefix:
@@ -178,9 +175,10 @@ def _rule(rng: Random, path: str) -> Rule:
     return Rule("", rng.random() < 0.8, prefixes(), prefixes(), tuple(matches), path)
 
 
-def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: list[Prefix]) -> Vpc:
-    count = rng.choice([0, 1, 1, 1, 1, 1, 1, 2])
-    attachments = tuple(_attachment(rng, ports.pop()) for _ in range(min(count, len(ports))))
+def _vpc(rng: Random, metrics: list[int], name: str, slots: Slots, offered: list[Prefix]) -> Vpc:
+    count = rng.choice([0, 1, 1, 1, 1, 1, 2, 3])
+    drawn = [_attachment(rng, slots, index) for index in range(count)]
+    attachments = tuple(one for one in drawn if one is not None)
     if not attachments:
         return Vpc(name, True, None, (), (), ())
     defined = rng.random() < 0.5
@@ -191,28 +189,28 @@ def _vpc(rng: Random, metrics: list[int], name: str, ports: list[str], offered: 
         if defined and rng.random() < 0.15:
             subnets.append(Subnet(f"s{index}", _prefix(rng, prefix.family, prefix), at, f"spec.subnets.s{index}"))
         if rng.random() < 0.9:
-            routes.append(_route(rng, metrics, prefix, at, index))
+            routes.append(_route(rng, metrics, prefix, at, index, slots.tunnel(attachments[at])))
             while rng.random() < 0.4:
                 at = rng.randrange(len(attachments))
-                routes.append(
-                    _route(
-                        rng, metrics, prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix), at, index
-                    )
-                )
-    bgp = Bgp(65000, 1) if rng.random() < 0.2 else None
+                to = prefix if rng.random() < 0.6 else _prefix(rng, prefix.family, prefix)
+                routes.append(_route(rng, metrics, to, at, index, slots.tunnel(attachments[at])))
+    plain = attachments[0].tag.kind is not TagKind.VXLAN  # there nothing is assumed: a tunnel is missing
+    bgp = Bgp(65000, 1) if plain and rng.random() < 0.2 else None
     return Vpc(name, defined, bgp, tuple(subnets), attachments, tuple(routes))
 
 
-def _route(rng: Random, metrics: list[int], prefix: Prefix, attachment: int, index: int) -> StaticRoute:
+def _route(
+    rng: Random, metrics: list[int], prefix: Prefix, attachment: int, index: int, tunnel: Tunnel | None
+) -> StaticRoute:
     via = None if rng.random() < 0.5 else prefix.first + step(prefix.family) * rng.randint(0, 3)
-    return StaticRoute(prefix, via, attachment, rng.choice(metrics), f"spec.routes[{index}]")
+    return StaticRoute(prefix, via, attachment, rng.choice(metrics), f"spec.routes[{index}]", tunnel)
 
 
-def _attachment(rng: Random, port: str) -> Attachment:
+def _attachment(rng: Random, slots: Slots, index: int) -> Attachment | None:
     addresses: list[tuple[Family, int, int]] = []
     for family in (4, 6):
         for _ in range(rng.choice([0, 1, 1, 2])):
             host = _prefix(rng, family, None, BITS[family])
             addresses.append((family, host.first, 24 if family == 4 else 64))
     mtu, mss = rng.choice([0, 0, 1300, 1500, 9000]), rng.choice([0, 0, 536, 1220, 1400])
-    return Attachment(port, Tag(), tuple(addresses), mtu, "spec.attachments[0]", mss)
+    return slots.draw(addresses, mtu, mss, f"spec.attachments[{index}]")

@@ -35,6 +35,7 @@ from tests.differential.frames import (
     summed,
 )
 from tests.differential.packets import Packets
+from tests.differential.wire import Place
 
 MOST_TALKS, MOST_PIECES = 48, 12
 PATIENCE = 4
@@ -78,8 +79,8 @@ class Conversations:
         self.recent: Talk | None = None
         self.hurried = False
         self.ports: Mapping[str, bytes] = {}
-        self.places: dict[str, list[str]] = {}
-        self.before: dict[str, list[str]] = {}
+        self.places: dict[str, list[Place]] = {}
+        self.before: dict[str, list[Place]] = {}
         self.heirs: dict[str, str] = {}
         self.packets: list[Packets] = []
         self.inviting: list[Packets] = []
@@ -94,7 +95,7 @@ class Conversations:
         self.places = {}
         self.packets = []
         for vpc in tables.vpcs.values():
-            places = [one.key.interface for one in vpc.attachments if one.key.interface in macs]
+            places: list[Place] = [one.key[1:] for one in vpc.attachments if one.key.interface in macs]
             if places:
                 self.places[vpc.name] = places
                 self.packets.append(Packets(self.rng, tables, vpc))
@@ -110,8 +111,8 @@ class Conversations:
         """The next frame is of the conversation that spoke last: what lies between is time."""
         self.hurried = True
 
-    def frame(self) -> tuple[str, bytes]:
-        """A port and a frame that enters there; ``places`` may not be empty."""
+    def frame(self) -> tuple[Place, bytes]:
+        """A place, and a frame that enters there, yet without its tag; ``places`` may not be empty."""
         rng = self.rng
         kind = rng.random()
         raw: Raw | None = None
@@ -136,10 +137,10 @@ class Conversations:
         if raw is None or raw[0] not in self.places:
             packets = rng.choice(self.packets)
             where = rng.choice(self.places[packets.vpc.name])
-            return where, packets.frame(self.ports[where])
+            return where, packets.frame(self.ports[where[0]])
         vpc, ip, family = raw
         where = rng.choice(self.places[vpc])
-        frame = self.ports[where] + b"\x02\xaa\0\0\0\x01" + ETHERTYPE[family].to_bytes(2, "big") + ip
+        frame = self.ports[where[0]] + b"\x02\xaa\0\0\0\x01" + ETHERTYPE[family].to_bytes(2, "big") + ip
         return where, frame if rng.random() < 0.95 else frame + bytes(6)
 
     def _talk(self) -> Talk | None:

@@ -7,25 +7,25 @@ from random import Random
 
 from isthmus.model.types import Attachment, Item, Match, Model, Peering, Rule, Side, StaticRoute, Subnet, Vpc
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, step
-from isthmus.tables.entries import Nat, Tag
+from isthmus.tables.entries import Nat
 from tests.differential.configuration import MAX_PORTS
 from tests.differential.pools import Pools, draw_timeouts, without_pools
+from tests.differential.slots import Slots
 
 Networks = dict[Family, Prefix]
 
 
-def lively_model(rng: Random) -> Model:
+def lively_model(rng: Random, tags: bool = True) -> Model:
     """Two to five VPCs, most of them peers."""
     numbers = rng.sample(range(8), rng.randint(2, 5))
     networks = {f"v{number}": _networks(rng, number) for number in sorted(numbers)}
-    ports = [f"p{number}" for number in range(1, MAX_PORTS + 1)]
-    rng.shuffle(ports)
-    vpcs = {name: _vpc(rng, name, nets, ports) for name, nets in networks.items()}
+    slots = Slots(rng, [f"p{number}" for number in range(1, MAX_PORTS + 1)], tags and rng.random() < 0.7)
+    vpcs = {name: _vpc(rng, name, nets, slots) for name, nets in networks.items()}
     pairs = [(a, b) for a in networks for b in networks if a < b]
     chosen = sorted(rng.sample(pairs, max(1, round(len(pairs) * rng.choice([0.6, 0.8, 1])))))
     pools = Pools(rng)
     peerings = {f"{a}--{b}": lively_peering(rng, pools, networks, a, b) for a, b in chosen}
-    return without_pools(Model(vpcs, peerings, None))
+    return without_pools(Model(vpcs, peerings, slots.gateway()))
 
 
 def _networks(rng: Random, number: int) -> Networks:
@@ -35,9 +35,11 @@ def _networks(rng: Random, number: int) -> Networks:
     }
 
 
-def _vpc(rng: Random, name: str, networks: Networks, ports: list[str]) -> Vpc:
-    count = rng.choice([1, 1, 2]) if len(ports) > MAX_PORTS - 4 else 1
-    attachments = tuple(_attachment(rng, ports.pop(), networks, index) for index in range(count))
+def _vpc(rng: Random, name: str, networks: Networks, slots: Slots) -> Vpc:
+    attachments: list[Attachment] = []
+    count = rng.choice([1, 1, 2, 3]) if slots.tags else 1  # so that there are enough
+    while len(attachments) < count:
+        attachments += _attachment(rng, slots, networks, len(attachments))
     routes: list[StaticRoute] = []
     for family in FAMILIES:
         whole = networks[family]
@@ -47,7 +49,8 @@ def _vpc(rng: Random, name: str, networks: Networks, ports: list[str]) -> Vpc:
                 via = None if rng.random() < 0.6 else whole.first + step(family) * rng.randint(0, 3)
                 where = rng.randrange(count)
                 if rng.random() < 0.97:
-                    routes.append(StaticRoute(part, via, where, rng.choice([0, 0, 0, 10]), "spec.routes[0]"))
+                    tunnel = slots.tunnel(attachments[where])
+                    routes.append(StaticRoute(part, via, where, rng.choice([0, 0, 0, 10]), "spec.routes[0]", tunnel))
     subnets = [
         Subnet(
             f"s{family}", networks[family]._replace(length=networks[family].length + 3), 0, f"spec.subnets.s{family}"
@@ -55,17 +58,18 @@ def _vpc(rng: Random, name: str, networks: Networks, ports: list[str]) -> Vpc:
         for family in FAMILIES
         if rng.random() < 0.05
     ]
-    return Vpc(name, rng.random() < 0.5, None, tuple(subnets), attachments, tuple(routes))
+    return Vpc(name, rng.random() < 0.5, None, tuple(subnets), tuple(attachments), tuple(routes))
 
 
-def _attachment(rng: Random, port: str, networks: Networks, index: int) -> Attachment:
-    addresses = [
+def _attachment(rng: Random, slots: Slots, networks: Networks, index: int) -> list[Attachment]:
+    addresses: list[tuple[Family, int, int]] = [
         (family, networks[family].last - step(family) * (1 + index), networks[family].length)
         for family in FAMILIES
         if rng.random() < 0.7
     ]
     mtu, mss = rng.choice([0, 0, 0, 0, 1300, 576]), rng.choice([0, 0, 536, 1220, 1400])
-    return Attachment(port, Tag(), tuple(addresses), mtu, f"spec.attachments[{index}]", mss)
+    made = slots.draw(addresses, mtu, mss, f"spec.attachments[{index}]")
+    return [] if made is None else [made]
 
 
 def halves(prefix: Prefix) -> list[Prefix]:

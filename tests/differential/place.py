@@ -9,7 +9,7 @@ from pyroute2 import IPRoute
 
 from isthmus.datapath import Capacity, PacketPath
 from isthmus.datapath.netns import anonymous
-from tests.differential.compare import SECRET, Bench
+from tests.differential.compare import MAX_NAMESPACES, SECRET, Bench
 from tests.differential.configuration import MAX_PORTS
 
 FLOWS = 8192
@@ -25,10 +25,11 @@ def bench(capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Benc
 
 @contextmanager
 def ports() -> Iterator[dict[str, int]]:
-    """Be in a network namespace with ports p1..p7, each with its namespace end n1..n7: their interface indices."""
+    """Be in a network namespace with ports p1..p7, and with namespace ends n1..n18: their interface indices."""
     with anonymous(), IPRoute() as kernel:
-        for number in range(1, MAX_PORTS + 1):
-            kernel.link("add", ifname=f"p{number}", kind="veth", peer={"ifname": f"n{number}"})
+        for number in range(1, MAX_NAMESPACES + 1):
+            other = f"p{number}" if number <= MAX_PORTS else f"m{number}"
+            kernel.link("add", ifname=other, kind="veth", peer={"ifname": f"n{number}"})
         for link in kernel.get_links():
             kernel.link("set", index=link["index"], state="up")
         yield {link.get_attr("IFLA_IFNAME"): link["index"] for link in kernel.get_links()}

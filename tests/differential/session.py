@@ -8,20 +8,21 @@ from isthmus.compile import compile_tables
 from isthmus.datapath import Hook
 from isthmus.datapath.conversations import Conversation
 from isthmus.model.types import Model
-from isthmus.tables.address import Family, step
 from isthmus.tables.entries import Tables
 from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, TICK_SHIFT, ticks
 from isthmus.tables.verdicts import Verdict
-from isthmus.trace.environment import Environment, PortInfo
+from isthmus.trace.environment import Environment
 from isthmus.trace.flows import Flows
 from isthmus.trace.flows.records import Key
 from isthmus.trace.twin import Twin
-from tests.differential.compare import SECRET, Bench, Difference, Neighbours, Ports
-from tests.differential.configuration import MAX_PORTS, random_model
+from tests.differential.compare import SECRET, SHORTEST_SKB, Bench, Difference, Ports
+from tests.differential.configuration import random_model
 from tests.differential.conversations import Conversations
 from tests.differential.isolation import Isolation, Passage
 from tests.differential.lively import lively_model
+from tests.differential.node import draw_neighbours, draw_ports, draw_tunnels
 from tests.differential.variation import varied
+from tests.differential.wire import Place, Wire
 
 FAR = (Verdict.FORWARDED, Verdict.TTL, Verdict.TOO_BIG, Verdict.NEXT_HOP_UNRESOLVED, Verdict.NO_ATTACHMENT)
 """Verdicts of packets that a flow has carried, if there was one."""
@@ -48,7 +49,8 @@ class Session:
         self.talks = Conversations(self.rng)
         self.oracle = Isolation()
         self.number = 0
-        self.names: dict[str, str] = {}
+        self.names: dict[Place, str] = {}
+        self.wire = Wire(self.rng)
         self.tables = Tables()
         self.ports: Ports = {}
 
@@ -57,7 +59,7 @@ class Session:
         rng = self.rng
         self.bench.forget()
         self.flows.now = self.bench.now
-        model = lively_model(rng) if self.friendly else random_model(rng)
+        model = lively_model(rng, tags=False) if self.friendly else random_model(rng, tags=False)
         seen = [model]
         phases = rng.choice([1, 2, 4, 6])
         for phase in range(phases):
@@ -74,17 +76,19 @@ class Session:
         rng = self.rng
         tables = self.tables = compile_tables(model)
         if not self.ports or rng.random() < 0.1:
-            self.ports = _ports(rng, self.friendly)
-        neighbours = _neighbours(rng, tables, self.friendly)
-        self.bench.apply(tables, self.ports, neighbours, judge)
+            self.ports = draw_ports(rng, self.friendly)
+        neighbours = draw_neighbours(rng, tables, self.friendly)
+        tunnels = draw_tunnels(rng, tables, self.ports)
+        self.bench.apply(tables, self.ports, neighbours, judge, tunnels)
         self.flows.reconfigured()
         if judge:
             self.flows.sweep(tables)
-        environment = Environment(ports=self.ports, neighbors=neighbours, hook="tc" if self.hook == "tc" else "xdp")
+        environment = Environment(self.ports, neighbours, "tc" if self.hook == "tc" else "xdp", tunnels=tunnels)
         self.twin = Twin(tables, environment, self.flows)
+        self.wire.configure(tables, self.ports)
         self.oracle.configure(tables)
         self.talks.configure(tables, {name: info.mac for name, info in self.ports.items()})
-        self.names = {a.key.interface: vpc.name for vpc in tables.vpcs.values() for a in vpc.attachments}
+        self.names = {a.key[1:]: vpc.name for vpc in tables.vpcs.values() for a in vpc.attachments}
         spans = sorted({time for side in tables.sides.values() for time in side.timeouts})
         self.spans = [FRAGMENT_S, HOLD_DOWN_S, *spans, *3 * [time for time in spans if time <= 30]]
 
@@ -115,19 +119,39 @@ class Session:
         self.flows.now = now
 
     def _packet(self) -> None:
-        interface, frame = self.talks.frame()
         where = f"{self.where} packet {self.number}"
         self.number += 1
-        if self.hook == "tc" and len(frame) < 54:
+        if self.rng.random() < 0.02:
+            self._said_by_a_namespace(where)
+            return
+        interface, frame, place, plain = self.wire.enter(*self.talks.frame())
+        if self.hook == "tc" and len(frame) < SHORTEST_SKB:
             return
         verdict, left, out = self.bench.compare(self.twin, frame, interface, self.hook, where)
-        vpc = self.names[interface]
-        peer, sent = (self.names[left], out) if left else (None, None)
-        wrong = self.oracle.judge(Passage(self.bench.now, vpc, frame, peer, sent, verdict in FAR))
+        peer, sent, wrong = self._read(left, out) if left else (None, None, None)
+        vpc = self.names[place] if place is not None else None
+        if wrong is None and vpc is None and left:
+            wrong = "it was nobody's, and was carried"
+        if wrong is None and vpc is not None:
+            wrong = self.oracle.judge(Passage(self.bench.now, vpc, plain, peer, sent, verdict in FAR))
         if wrong is not None:
-            told = f" in  {frame[:200].hex()}\n out {(sent or b'')[:200].hex()}"
+            told = f" in  {frame[:200].hex()}\n out {(out if left else b'')[:200].hex()}"
             raise Difference(f"{where}, from {interface} ({vpc}) to {peer}: {wrong}\n{told}")
-        self.talks.delivered(vpc, frame, peer, sent)
+        if vpc is not None:
+            self.talks.delivered(vpc, plain, peer, sent)
+
+    def _read(self, interface: str, frame: bytes) -> tuple[str | None, bytes | None, str | None]:
+        """The VPC that a frame left to, the frame without its tag, and what is wrong with it."""
+        found = self.wire.left(interface, frame)
+        return (None, None, found) if isinstance(found, str) else (found[0].key.vpc, found[1], None)
+
+    def _said_by_a_namespace(self, where: str) -> None:
+        """What a kernel says on an attachment: ARP, ND, a ping's answer."""
+        keys = [one.key for vpc in self.tables.vpcs.values() for one in vpc.attachments]
+        key = self.rng.choice(keys)
+        frame = self.wire.said(self.tables.vpcs[key.vpc], key)
+        if self.hook == "xdp" or len(frame) >= SHORTEST_SKB:
+            self.bench.compare_said(self.twin, frame, key, self.hook, where)
 
     def _compare_state(self) -> None:
         """After a sweep both remember the same."""
@@ -149,35 +173,3 @@ def _told(one: Conversation) -> Remembered:
     family, proto, ticks_left = one.family, one.proto, round(one.expires_s * 1e9 / (1 << TICK_SHIFT))
     keys = (Key(one.initiator, family, proto, *one.sent), Key(one.responder, family, proto, *one.answered))
     return keys, int(one.tcp), ticks_left, one.mapped
-
-
-def _ports(rng: Random, friendly: bool) -> Ports:
-    """The ports that are on the node, most of them."""
-    return {
-        f"p{i}": PortInfo(bytes([2, 0, 0, 0, 0, i]), rng.choice([1280, 1500, 1500, 9000]))
-        for i in range(1, MAX_PORTS + 1)
-        if rng.random() < (0.97 if friendly else 0.88)
-    }
-
-
-def _neighbours(rng: Random, tables: Tables, friendly: bool) -> Neighbours:
-    """MACs for routers, and for hosts at the ends of on-link routes and at the start of what sides expose; most."""
-    found: Neighbours = {}
-    hosts: dict[tuple[str, Family], list[int]] = {}
-    for side in tables.sides.values():
-        for family, ranges in side.private.items():
-            unit = step(family)
-            starts = [span.first + unit * k for span in ranges for k in range(4)]
-            hosts.setdefault((side.key.vpc, family), []).extend(starts)
-    for vpc in tables.vpcs.values():
-        for family, routes in vpc.routes.items():
-            unit = step(family)
-            for route in routes:
-                near = [route.prefix.first + unit * k for k in range(4)]
-                near += [route.prefix.last - unit * k for k in range(2)]
-                near += hosts.get((vpc.name, family), ())
-                for hop in route.next_hops:
-                    for address in (hop.gateway,) if hop.gateway is not None else dict.fromkeys(near):
-                        if rng.random() < (0.97 if friendly else 0.8) and 0 <= address < 1 << 128:
-                            found[hop.attachment, family, address] = bytes([2, 0xBB]) + rng.randbytes(4)
-    return found

@@ -7,7 +7,7 @@ from random import Random
 
 from isthmus.model.types import Item, Model, Peering, Side, StaticRoute, Vpc
 from isthmus.tables.address import BITS, FAMILIES, Family, step
-from isthmus.tables.entries import Nat
+from isthmus.tables.entries import Nat, TagKind
 from tests.differential.lively import Networks, halves, lively_peering, lively_rules
 from tests.differential.pools import Pools, Terms, draw_timeouts, part_of, without_pools
 
@@ -181,7 +181,7 @@ def _change_attachment(rng: Random, model: Model) -> Model:
         one = one._replace(mss=rng.choice([0, 536, 1000, 1400]))
     elif kind < 0.6:
         one = one._replace(mtu=rng.choice([0, 576, 1280, 9000]))
-    elif kind < 0.8 and vpc.routes:
+    elif kind < 0.8 and vpc.routes and one.tag.kind is not TagKind.MPLS:  # there addresses tell attachments apart
         prefix = rng.choice(vpc.routes).to
         own = (prefix.family, prefix.first + min(3, prefix.size - 1) * step(prefix.family), prefix.length)
         one = one._replace(addresses=(*one.addresses, own))

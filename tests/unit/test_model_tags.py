@@ -150,3 +150,22 @@ def test_a_gateway_is_one_node(spec: str, path: str) -> None:
     ]
     assert model.gateway is not None
     assert (model.gateway.name, model.gateway.asn, model.gateway.drain) == ("right", 65000, True)
+
+
+def test_a_vni_is_one_segment_on_any_port() -> None:
+    one, other = segment(interface="eth1"), segment(interface="eth2")
+    _, problems = built(("VPC", "a", f"{{attachments: [{one}]}}"), ("VPC", "b", f"{{attachments: [{other}]}}"))
+    assert [(problem.code, problem.object) for problem in problems] == [("attachment-conflict", "VPC/b")]
+
+
+@pytest.mark.parametrize(("remotes", "shared"), [("10.1.1.0/24", False), ("10.1.0.0/16", True)])
+def test_peers_offer_the_same_only_where_remotes_lead(remotes: str, shared: bool) -> None:
+    """A subnet on a VXLAN attachment is no route: nothing there competes with another peer."""
+    link = segment(remote(remotes), more=", addresses: [10.1.0.1/16]")
+    _, problems = built(
+        ("VPC", "a", f"{{attachments: [{link}], subnets: {{all: {{cidr: 10.1.0.0/16}}}}}}"),
+        ("VPC", "b", "{attachments: [{interface: eth1}], subnets: {all: {cidr: 10.1.2.0/24}}}"),
+        ("Peering", "p", "{a: {ips: [{cidr: 10.1.0.0/16}]}, c: {ips: [{cidr: 10.8.0.0/24}]}}"),
+        ("Peering", "q", "{b: {ips: [{cidr: 10.1.2.0/24}]}, c: {ips: [{cidr: 10.8.0.0/24}]}}"),
+    )
+    assert ("route-ambiguous" in {problem.code for problem in problems}) is shared

@@ -90,7 +90,7 @@ class Twin:
             return Outcome(parsed)
         attachment = next(one for one in self.tables.vpcs[key.vpc].attachments if one.key == key)
         if key.interface not in self.environment.ports:
-            return Outcome(Verdict.LOCAL)
+            return Outcome(Verdict.NO_ATTACHMENT)
         if key.tag.kind is not TagKind.VXLAN:
             return Outcome(Verdict.LOCAL, out=((key.interface, put_on(frame, attachment)),))
         tunnel = tunnel_for(self.tables, key, frame, parsed)
