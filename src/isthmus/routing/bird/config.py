@@ -8,7 +8,6 @@ Numbers and addresses are all that comes from users, but for passwords and inter
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from textwrap import indent
 from typing import Final
 
 from isthmus.routing.bird.speaker import MARKER_AS, Feed, LogLevel, Neighbor, Speaker
@@ -129,4 +128,5 @@ def _channel(family: Family, *lines: str) -> str:
 
 
 def _block(head: str, lines: Iterable[str]) -> str:
-    return f"{head} {{\n{indent(chr(10).join(lines), '  ')}\n}}\n"
+    """Indented at line feeds alone: ``textwrap.indent`` would do it in a password that holds another line separator."""
+    return "\n  ".join([f"{head} {{", *(part for line in lines for part in line.split("\n"))]) + "\n}\n"

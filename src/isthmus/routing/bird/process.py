@@ -158,7 +158,7 @@ class Daemon:
         """Readable for BIRD and for nobody else: there are passwords in it."""
         path.unlink(missing_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
         if identity := _identity():
             for owned in (self.directory, path):
