@@ -62,7 +62,7 @@ def attributes(external: External, family: Family, count: int, rng: random.Rando
     found = []
     for number, length in enumerate(hops):
         path = [external.asn, *rng.choices(transit, k=length - 1), 100_000 + number // 2]
-        tags = [rng.choice(transit) << 16 | rng.randrange(500) for _ in range(rng.choice((0, 0, 1, 2, 3, 5)))]
+        tags = sorted({rng.choice(transit) << 16 | rng.randrange(500) for _ in range(rng.choice((0, 0, 1, 2, 3, 5)))})
         large = [(rng.choice(transit), 1, number)] if rng.random() < 0.05 else []
         found.append(
             Attributes(

@@ -16,7 +16,7 @@ from isthmus.routing.bgp.attributes import AsPath, Attributes, Communities, Larg
 from isthmus.routing.bgp.wire import BgpError, Code
 from isthmus.tables.address import Family, address_from_bytes
 
-_LONG_HEADER: Final = Struct(">BBH").unpack_from
+_SHORT_HEADER: Final = Struct(">BBB").unpack_from  # flags, code, length
 _MALFORMED_LIST, _UNRECOGNIZED = 1, 2  # subcodes of UPDATE errors
 _ORIGINS: Final = tuple(Origin)
 _NO_COMMUNITIES: Final = Communities()
@@ -40,34 +40,22 @@ class TreatAsWithdraw(Exception):
     """The attributes are wrong in a way that costs their routes, and nothing else."""
 
 
-class Attribute(NamedTuple):
-    """One attribute. ``raw``: with its header."""
+class Span(NamedTuple):
+    """An attribute in ``data``: its header starts at ``head``, its value is ``data[start:end]``."""
 
     flags: int
-    code: int
-    value: bytes
-    raw: bytes
+    head: int
+    start: int
+    end: int
 
 
-def split(block: bytes) -> tuple[list[Attribute], bool]:
-    """The attributes in a block, and whether it is whole: if not, the last one is cut off (RFC 7606 4)."""
-    found: list[Attribute] = []
-    at, end = 0, len(block)
-    while at < end:
-        if at + 3 > end:
-            return found, False
-        flags, code, length = block[at], block[at + 1], block[at + 2]
-        start = at + 3
-        if flags & a.EXTENDED:
-            if at + 4 > end:
-                return found, False
-            flags, code, length = _LONG_HEADER(block, at)
-            start = at + 4
-        if start + length > end:
-            return found, False
-        found.append(Attribute(flags, code, block[start : start + length], block[at : start + length]))
-        at = start + length
-    return found, True
+class Found(NamedTuple):
+    """What is in a block of attributes. ``error``: why its routes can't be announced; empty if they can."""
+
+    values: dict[int, bytes]
+    other: list[bytes]
+    multiprotocol: dict[int, Span]
+    error: str
 
 
 class _Rule(NamedTuple):
@@ -75,6 +63,7 @@ class _Rule(NamedTuple):
     valid: Callable[[bytes], bool]
     discard: bool = False  # wrong: left out, rather than treat-as-withdraw
     internal: bool = False  # of a peer of another AS: left out
+    passed_on: bool = False  # whole, in ``Attributes.other``
 
 
 def _of(size: int) -> Callable[[bytes], bool]:
@@ -92,19 +81,16 @@ _RULES: Final[dict[int, _Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communit
     a.NEXT_HOP: _Rule(a.TRANSITIVE, _of(4)),
     a.MED: _Rule(a.OPTIONAL, _of(4)),
     a.LOCAL_PREF: _Rule(a.TRANSITIVE, _of(4), internal=True),
-    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, _of(0), discard=True),
-    a.AGGREGATOR: _Rule(_BOTH, _of(8), discard=True),
+    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, _of(0), discard=True, passed_on=True),
+    a.AGGREGATOR: _Rule(_BOTH, _of(8), discard=True, passed_on=True),
     a.COMMUNITIES: _Rule(_BOTH, _some(4)),
     a.ORIGINATOR_ID: _Rule(a.OPTIONAL, _of(4), internal=True),
     a.CLUSTER_LIST: _Rule(a.OPTIONAL, _some(4), internal=True),
-    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, _some(8)),
+    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, _some(8), passed_on=True),
     a.AS4_PATH: _Rule(_BOTH, lambda value: False, discard=True),  # between speakers with AS numbers of 4 bytes
     a.AS4_AGGREGATOR: _Rule(_BOTH, lambda value: False, discard=True),  # (RFC 6793 4.1)
     a.LARGE_COMMUNITIES: _Rule(_BOTH, _some(12)),
 }
-_READ: Final = frozenset(
-    (a.ORIGIN, a.AS_PATH, a.NEXT_HOP, a.MED, a.LOCAL_PREF, a.COMMUNITIES, a.LARGE_COMMUNITIES)
-)  # have a field of their own
 
 
 class Interpreter:
@@ -113,69 +99,85 @@ class Interpreter:
     def __init__(self, counts: Counts, *, internal: bool) -> None:
         """``internal``: the peer is of our own AS."""
         self._counts = counts
-        self._internal = internal
+        self._rules = {code: rule for code, rule in _RULES.items() if internal or not rule.internal}
         self._next_hops: dict[bytes, tuple[Family, int]] = {}
 
-    def attributes(self, found: list[Attribute], next_hop: bytes | None) -> Attributes:
-        """From all attributes but MP_REACH_NLRI, whose next hop is ``next_hop``; None: NEXT_HOP says it.
+    def find(self, data: bytes, at: int, end: int) -> Found:
+        """The attributes in ``data[at:end]``; some bytes must follow. BgpError if the session can't go on."""
+        values: dict[int, bytes] = {}
+        found = Found(values, [], {}, "")
+        error = ""
+        while at < end:
+            head = at
+            flags, code, length = _SHORT_HEADER(data, at)
+            at += 3
+            if flags & a.EXTENDED:
+                length = length << 8 | data[at]
+                at += 1
+            start = at
+            at += length
+            if at > end:
+                error = error or "the attributes go on behind their end"  # RFC 7606 4
+                break
+            rule = self._rules.get(code)
+            if rule is None or code in values:
+                self._unusual(code, Span(flags, head, start, at), data, found)
+                continue
+            value = data[start:at]
+            if (flags ^ rule.flags) & _BOTH:
+                error = error or f"attribute {code} has flags {flags:#x}"  # RFC 7606 3 c
+            elif rule.valid(value):
+                values[code] = value
+                if rule.passed_on:
+                    found.other.append(data[head:at])
+            elif rule.discard:
+                self._counts.discarded += 1
+            else:
+                error = error or f"attribute {code} is malformed"
+        return found._replace(error=error) if error else found
 
-        TreatAsWithdraw: one is wrong, or one that must be there is missing. BgpError: one is well-known, but not to us.
-        """
-        values, other = self.sift(found)
-        hop = next_hop if next_hop is not None else values.get(a.NEXT_HOP)
-        origin, path = values.get(a.ORIGIN), values.get(a.AS_PATH)
-        if hop is None or origin is None or path is None:
-            raise TreatAsWithdraw("ORIGIN, AS_PATH or NEXT_HOP is missing")  # RFC 7606 3 d
-        med, local_pref = values.get(a.MED), values.get(a.LOCAL_PREF)
-        communities, large = values.get(a.COMMUNITIES), values.get(a.LARGE_COMMUNITIES)
+    def _unusual(self, code: int, span: Span, data: bytes, found: Found) -> None:
+        """An attribute that is there again, has routes in it, or is unknown."""
+        raw = data[span.head : span.end]
+        if code in (a.MP_REACH, a.MP_UNREACH):
+            if code in found.multiprotocol:  # RFC 7606 3 g
+                raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=f"attribute {code} stands there twice")
+            found.multiprotocol[code] = span
+        elif code in found.values or code in _RULES:  # of several the first counts; some are not for other ASes to say
+            self._counts.discarded += 1
+        elif not span.flags & a.OPTIONAL:
+            raise BgpError(Code.UPDATE, _UNRECOGNIZED, raw)
+        else:
+            found.values[code] = b""
+            if span.flags & a.TRANSITIVE:  # passed on, marked as partial (RFC 4271 5)
+                found.other.append(bytes((span.flags | a.PARTIAL,)) + raw[1:])
+
+    def attributes(self, found: Found, next_hop: bytes | None) -> Attributes:
+        """``next_hop``: that of MP_REACH_NLRI; None: NEXT_HOP says it. TreatAsWithdraw if one is wrong or missing."""
+        get = found.values.get
+        hop = get(a.NEXT_HOP) if next_hop is None else next_hop
+        origin, path = get(a.ORIGIN), get(a.AS_PATH)
+        if found.error or hop is None or origin is None or path is None:
+            raise TreatAsWithdraw(found.error or "ORIGIN, AS_PATH or NEXT_HOP is missing")  # RFC 7606 3 d
+        med, local_pref, communities, large = (
+            get(a.MED),
+            get(a.LOCAL_PREF),
+            get(a.COMMUNITIES),
+            get(a.LARGE_COMMUNITIES),
+        )
         return Attributes(
-            self._next_hop(hop),
+            self._next_hops.get(hop) or self._next_hop(hop),
             AsPath(path),
             _ORIGINS[origin[0]],
             None if med is None else int.from_bytes(med, "big"),
             a.DEFAULT_LOCAL_PREF if local_pref is None else int.from_bytes(local_pref, "big"),
             _NO_COMMUNITIES if communities is None else Communities(communities),
             _NO_LARGE_COMMUNITIES if large is None else LargeCommunities(large),
-            b"".join(other),
+            b"".join(found.other),
         )
-
-    def sift(self, found: list[Attribute]) -> tuple[dict[int, bytes], list[bytes]]:
-        """The values that have a field in ``Attributes``, by code; what else is to be passed on. Raises as above."""
-        values: dict[int, bytes] = {}
-        other: list[bytes] = []
-        seen: set[int] = set()
-        for flags, code, value, raw in found:
-            rule = _RULES.get(code)
-            if code in seen or (rule and rule.internal and not self._internal):
-                self._counts.discarded += 1  # the first one counts (RFC 7606 3 g)
-                continue
-            seen.add(code)
-            if rule is None:
-                self._unknown(flags, raw, other)
-            elif (flags ^ rule.flags) & _BOTH:
-                raise TreatAsWithdraw(f"flags {flags:#x} of attribute {code}")  # RFC 7606 3 c
-            elif rule.valid(value):
-                if code in _READ:
-                    values[code] = value
-                elif flags & a.TRANSITIVE:
-                    other.append(raw)
-            elif rule.discard:
-                self._counts.discarded += 1
-            else:
-                raise TreatAsWithdraw(f"attribute {code} is malformed")
-        return values, other
-
-    def _unknown(self, flags: int, raw: bytes, other: list[bytes]) -> None:
-        """Optional ones are passed on if they are transitive, marked as partial (RFC 4271 5)."""
-        if not flags & a.OPTIONAL:
-            raise BgpError(Code.UPDATE, _UNRECOGNIZED, raw)
-        if flags & a.TRANSITIVE:
-            other.append(bytes((flags | a.PARTIAL,)) + raw[1:])
 
     def _next_hop(self, raw: bytes) -> tuple[Family, int]:
         """32 bytes are a global address and one of the link (RFC 2545 3), which counts where the former is ``::``."""
-        known = self._next_hops.get(raw)
-        if known is None:
-            address = raw[:16] if any(raw[:16]) else raw[-16:]
-            known = self._next_hops[raw] = address_from_bytes(address)
+        address = raw[:16] if any(raw[:16]) else raw[-16:]
+        known = self._next_hops[raw] = address_from_bytes(address)
         return known

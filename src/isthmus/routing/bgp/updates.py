@@ -8,14 +8,14 @@ an UPDATE that holds nothing but such a set and its prefixes, which is nearly ev
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from isthmus.routing.bgp import nlri
 from isthmus.routing.bgp.attributes import MP_REACH, MP_UNREACH, OPTIONAL, TRANSITIVE, Attributes
 from isthmus.routing.bgp.capabilities import Agreement
-from isthmus.routing.bgp.received import Attribute, Counts, Interpreter, TreatAsWithdraw, split
+from isthmus.routing.bgp.received import Counts, Found, Interpreter, Span, TreatAsWithdraw
 from isthmus.routing.bgp.wire import FAMILY_OF, BgpError, Code
 from isthmus.tables.address import Family
 
@@ -111,71 +111,66 @@ class Updates:
 
     def _unseen(self, data: bytes, at: int, start: int, stop: int, end: int) -> Iterator[Batch | EndOfRib]:
         """Any UPDATE: what to withdraw from ``at`` on, attributes from ``start``, what to announce from ``stop``."""
-        found, whole = split(data[start:stop])
-        reach, unreach = _only(found, MP_REACH), _only(found, MP_UNREACH)
+        found = self._interpreter.find(data, start, stop)
+        reach, unreach = found.multiprotocol.get(MP_REACH), found.multiprotocol.get(MP_UNREACH)
         if at < start - 2 and self._agreed(4):
             yield self._batch(None, _Field(4, data, at, start - 2))
-        if unreach and (gone := self._unreach(unreach)):
-            alone = len(found) == 1 and whole and at == start - 2 and stop == end
+        if unreach and (gone := self._unreach(data, unreach)):
             if gone.start < gone.end:
                 yield self._batch(None, gone)
-            elif alone:
+            elif (at, start, stop) == (start - 2, unreach.head, end) and unreach.end == end:  # it is alone
                 yield EndOfRib(gone.family)
         fields = [_Field(4, data, stop, end)] if stop < end and self._agreed(4) else []
-        if reach and (field := self._reach(reach)):
+        if reach and (field := self._reach(data, reach)):
             fields.append(field)
-        rest = [one for one in found if one.code not in (MP_REACH, MP_UNREACH)]
+        if found.error and not reach and stop == end:  # routes that it was meant for can't be told (RFC 7606 5.2)
+            raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=found.error)
+        for field in fields:
+            if batch := self._announced(field, found, data, start, stop):
+                yield batch
+
+    def _announced(self, field: _Field, found: Found, data: bytes, start: int, stop: int) -> Batch | None:
+        """The routes of a field, with the attributes in ``data[start:stop]``; withdrawn, if these are wrong."""
         try:
-            if not whole or (reach and reach.flags & (OPTIONAL | TRANSITIVE) != OPTIONAL):
-                raise TreatAsWithdraw("the attributes are cut off, or MP_REACH_NLRI has wrong flags")
-            if not fields:
-                self._interpreter.sift(rest)
-            batches = [self._batch(self._attributes(rest, field), field) for field in fields]
+            if (reach := found.multiprotocol.get(MP_REACH)) and reach.flags & (OPTIONAL | TRANSITIVE) != OPTIONAL:
+                raise TreatAsWithdraw("MP_REACH_NLRI has wrong flags")
+            key = field.known_by + _without(data, start, stop, found.multiprotocol.values())
+            attributes = self._known.get(key) or self._remember(
+                key, self._interpreter.attributes(found, field.next_hop)
+            )
         except TreatAsWithdraw as error:
-            if not reach and stop == end:  # routes that it was meant for can't be told (RFC 7606 5.2)
-                raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=str(error)) from error
             _log.warning("an UPDATE is treated as a withdrawal: %s", error)
             self._counts.treated_as_withdrawn += 1
-            batches = [self._batch(None, field) for field in fields]
-        yield from (batch for batch in batches if batch.keys)
+            attributes = None
+        return self._batch(attributes, field) if field.start < field.end else None
 
-    def _attributes(self, rest: list[Attribute], field: _Field) -> Attributes:
-        """Those of the routes in a field, one object for equal ones. Raises as ``Interpreter.attributes``."""
-        key = field.known_by + b"".join(one.raw for one in rest)
-        attributes = self._known.get(key)
-        if attributes is None:
-            attributes = self._interpreter.attributes(rest, field.next_hop)
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = attributes
+    def _remember(self, key: bytes, attributes: Attributes) -> Attributes:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = attributes
         return attributes
 
-    def _reach(self, reach: Attribute) -> _Field | None:
+    def _reach(self, data: bytes, reach: Span) -> _Field | None:
         """The prefixes in an MP_REACH_NLRI (RFC 4760 3); None: of a family that is not agreed on."""
-        value = reach.value
-        family = self._family(reach)
+        _, head, start, end = reach
+        family = self._family(data, reach)
         if family is None:
             return None
-        hop = value[3] if len(value) > 3 else 0
-        first = _REACH_BYTES - 4 + hop
-        if hop not in _NEXT_HOP_BYTES[family] or len(value) < first:
-            raise BgpError(Code.UPDATE, _OPTIONAL_ATTRIBUTE, reach.raw, "a next hop has a wrong length")
-        start, end = len(reach.raw) - len(value) + first, len(reach.raw)
-        padded = reach.raw + nlri.PADDING
-        return _Field(family, padded, start, end, _OPTIONAL_ATTRIBUTE, value[4 : 4 + hop], value[: 4 + hop])
+        hop = start + 4
+        first = hop + data[start + 3] + 1
+        if data[start + 3] not in _NEXT_HOP_BYTES[family] or first > end:
+            raise BgpError(Code.UPDATE, _OPTIONAL_ATTRIBUTE, data[head:end], "a next hop has a wrong length")
+        return _Field(family, data, first, end, _OPTIONAL_ATTRIBUTE, data[hop : first - 1], data[start : first - 1])
 
-    def _unreach(self, unreach: Attribute) -> _Field | None:
+    def _unreach(self, data: bytes, unreach: Span) -> _Field | None:
         """The prefixes in an MP_UNREACH_NLRI (RFC 4760 4); None: of a family that is not agreed on."""
-        family = self._family(unreach)
-        if family is None:
-            return None
-        start, end = len(unreach.raw) - len(unreach.value) + 3, len(unreach.raw)
-        return _Field(family, unreach.raw + nlri.PADDING, start, end, _OPTIONAL_ATTRIBUTE)
+        family = self._family(data, unreach)
+        return _Field(family, data, unreach.start + 3, unreach.end, _OPTIONAL_ATTRIBUTE) if family else None
 
-    def _family(self, attribute: Attribute) -> Family | None:
-        if len(attribute.value) < 3:
-            raise BgpError(Code.UPDATE, _OPTIONAL_ATTRIBUTE, attribute.raw, "an attribute without a family")
-        afi, safi = _FAMILY(attribute.value)
+    def _family(self, data: bytes, span: Span) -> Family | None:
+        if span.end - span.start < 3:
+            raise BgpError(Code.UPDATE, _OPTIONAL_ATTRIBUTE, data[span.head : span.end], "it lacks its family")
+        afi, safi = _FAMILY(data, span.start)
         family = FAMILY_OF.get((afi, safi))
         return family if self._agreed(family) else None
 
@@ -198,9 +193,10 @@ class Updates:
         return Batch(family, attributes, path_ids, keys)
 
 
-def _only(found: list[Attribute], code: int) -> Attribute | None:
-    """The attribute of this code, if there is one; BgpError if there are two (RFC 7606 3 g)."""
-    all_of_it = [one for one in found if one.code == code]
-    if len(all_of_it) > 1:
-        raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=f"attribute {code} stands there twice")
-    return all_of_it[0] if all_of_it else None
+def _without(data: bytes, start: int, stop: int, spans: Iterable[Span]) -> bytes:
+    """``data[start:stop]`` but for these attributes, which are in the order in which they stand there."""
+    kept = b""
+    for span in spans:
+        kept += data[start : span.head]
+        start = span.end
+    return kept + data[start:stop]
