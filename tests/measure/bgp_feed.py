@@ -1,8 +1,8 @@
 """How long a full table takes from a neighbour through BIRD to us, beside a reader that does as little as it can.
 
-``python -m tests.measure.bgp_feed [--scale S] [--rounds N]``, as root. For one and for two externals (one BIRD each, as
-each has a namespace of its own): neighbours send 1.05 million IPv4 and 230,000 IPv6 routes each, encoded beforehand, as
-fast as BIRD takes them, and BIRD tells them over its feed, which is read by a *bare reader* (it only counts messages and
+``python -m tests.measure.bgp_feed [--scale S] [--rounds N]``, as root. For one and for two externals (one BIRD each,
+as each has a namespace of its own): neighbours send 1.05 million IPv4 and 230,000 IPv6 routes each, encoded beforehand,
+as fast as BIRD takes them, and BIRD tells them over its feed, which is read by a *bare reader* (it only counts messages and
 prefixes) and by ours. Time: from the first byte sent to the last prefix read.
 """
 
@@ -157,7 +157,8 @@ def read(birds: list[Bird], readers: list[Reader], start: Event, expected: int) 
         for fd, reader in by_fd.items():
             epoll.register(fd, select.EPOLLIN)
             stack.callback(reader.close)
-            reader.pump() if isinstance(reader, Ours) else None
+            if isinstance(reader, Ours):
+                reader.pump()
         before, cpu, began = sum(one.cpu() for one in birds), time.process_time(), time.monotonic()
         start.set()
         while sum(reader.prefixes for reader in readers) < expected:
@@ -185,9 +186,7 @@ def main() -> None:
         del routes
     gc.collect()
     gc.freeze()
-    print(
-        f"{'externals':>9} {'reader':>6} {'s':>6} {'CPU s':>6} {'BIRD s':>6} {'updates':>9} {'prefixes':>9} {'µs CPU/prefix':>13}"
-    )
+    print("externals reader      s  CPU s BIRD s   updates  prefixes  µs CPU/prefix")
     for externals in (1, 2):
         times: dict[str, list[Figures]] = {"bare": [], "ours": []}
         for _ in range(options.rounds):

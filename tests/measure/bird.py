@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,7 @@ def _links() -> None:
         netlink.addr("add", index=near, address="fd09::1", prefixlen=64, flags=2)  # IFA_F_NODAD
 
 
-def wait_for(condition, seconds: float = PATIENCE_S) -> None:  # type: ignore[no-untyped-def]
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     """Until it holds; TimeoutError."""
     end = time.monotonic() + seconds
     while not condition():

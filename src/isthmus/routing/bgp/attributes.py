@@ -86,8 +86,6 @@ class AsPath(bytes):
 
     def valid(self) -> bool:
         """True if every segment is of a known kind, there whole, and not empty (RFC 7606 7.2)."""
-        if len(self) > 2 and self[0] == _SEQUENCE and len(self) == 2 + 4 * self[1]:
-            return True
         try:
             return all(asns for _, asns in self._parts())
         except ValueError:

@@ -19,6 +19,7 @@ from isthmus.tables.address import Family, address_from_bytes
 _SHORT_HEADER: Final = Struct(">BBB").unpack_from  # flags, code, length
 _MALFORMED_LIST, _UNRECOGNIZED = 1, 2  # subcodes of UPDATE errors
 _ORIGINS: Final = tuple(Origin)
+_SEQUENCE: Final = 2  # type of a segment
 _NO_COMMUNITIES: Final = Communities()
 _NO_LARGE_COMMUNITIES: Final = LargeCommunities()
 
@@ -60,36 +61,36 @@ class Found(NamedTuple):
 
 class _Rule(NamedTuple):
     flags: int  # optional, transitive
-    valid: Callable[[bytes], bool]
+    size: int  # bytes of the value
+    many: bool = False  # or of each of its parts, of which there is one at least
+    valid: Callable[[bytes], bool] | None = None  # says it instead
+    passed_on: bool = False  # whole, in ``Attributes.other``
     discard: bool = False  # wrong: left out, rather than treat-as-withdraw
     internal: bool = False  # of a peer of another AS: left out
-    passed_on: bool = False  # whole, in ``Attributes.other``
 
 
-def _of(size: int) -> Callable[[bytes], bool]:
-    return lambda value: len(value) == size
-
-
-def _some(size: int) -> Callable[[bytes], bool]:
-    return lambda value: len(value) > 0 and len(value) % size == 0
+def _valid_path(value: bytes) -> bool:
+    """What nearly every path is can be told at once."""
+    return (len(value) > 2 and value[0] == _SEQUENCE and len(value) == 2 + 4 * value[1]) or AsPath(value).valid()
 
 
 _BOTH: Final = a.OPTIONAL | a.TRANSITIVE
+_NEVER: Final = -1
 _RULES: Final[dict[int, _Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communities
-    a.ORIGIN: _Rule(a.TRANSITIVE, lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
-    a.AS_PATH: _Rule(a.TRANSITIVE, lambda value: AsPath(value).valid()),
-    a.NEXT_HOP: _Rule(a.TRANSITIVE, _of(4)),
-    a.MED: _Rule(a.OPTIONAL, _of(4)),
-    a.LOCAL_PREF: _Rule(a.TRANSITIVE, _of(4), internal=True),
-    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, _of(0), discard=True, passed_on=True),
-    a.AGGREGATOR: _Rule(_BOTH, _of(8), discard=True, passed_on=True),
-    a.COMMUNITIES: _Rule(_BOTH, _some(4)),
-    a.ORIGINATOR_ID: _Rule(a.OPTIONAL, _of(4), internal=True),
-    a.CLUSTER_LIST: _Rule(a.OPTIONAL, _some(4), internal=True),
-    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, _some(8), passed_on=True),
-    a.AS4_PATH: _Rule(_BOTH, lambda value: False, discard=True),  # between speakers with AS numbers of 4 bytes
-    a.AS4_AGGREGATOR: _Rule(_BOTH, lambda value: False, discard=True),  # (RFC 6793 4.1)
-    a.LARGE_COMMUNITIES: _Rule(_BOTH, _some(12)),
+    a.ORIGIN: _Rule(a.TRANSITIVE, 1, valid=lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
+    a.AS_PATH: _Rule(a.TRANSITIVE, 0, valid=_valid_path),
+    a.NEXT_HOP: _Rule(a.TRANSITIVE, 4),
+    a.MED: _Rule(a.OPTIONAL, 4),
+    a.LOCAL_PREF: _Rule(a.TRANSITIVE, 4, internal=True),
+    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, 0, passed_on=True, discard=True),
+    a.AGGREGATOR: _Rule(_BOTH, 8, passed_on=True, discard=True),
+    a.COMMUNITIES: _Rule(_BOTH, 4, many=True),
+    a.ORIGINATOR_ID: _Rule(a.OPTIONAL, 4, internal=True),
+    a.CLUSTER_LIST: _Rule(a.OPTIONAL, 4, many=True, internal=True),
+    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, 8, many=True, passed_on=True),
+    a.AS4_PATH: _Rule(_BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
+    a.AS4_AGGREGATOR: _Rule(_BOTH, _NEVER, discard=True),
+    a.LARGE_COMMUNITIES: _Rule(_BOTH, 12, many=True),
 }
 
 
@@ -124,13 +125,14 @@ class Interpreter:
                 self._unusual(code, Span(flags, head, start, at), data, found)
                 continue
             value = data[start:at]
-            if (flags ^ rule.flags) & _BOTH:
+            expected, size, many, valid, passed_on, discard, _ = rule
+            if (flags ^ expected) & _BOTH:
                 error = error or f"attribute {code} has flags {flags:#x}"  # RFC 7606 3 c
-            elif rule.valid(value):
+            elif valid(value) if valid else length == size or (many and length and not length % size):
                 values[code] = value
-                if rule.passed_on:
+                if passed_on:
                     found.other.append(data[head:at])
-            elif rule.discard:
+            elif discard:
                 self._counts.discarded += 1
             else:
                 error = error or f"attribute {code} is malformed"
