@@ -1,9 +1,9 @@
 """How long a full table takes from a neighbour through BIRD to us, beside a reader that does as little as it can.
 
 ``python -m tests.measure.bgp_feed [--scale S] [--rounds N]``, as root. For one and for two externals (one BIRD each,
-as each has a namespace of its own): neighbours send 1.05 million IPv4 and 230,000 IPv6 routes each, encoded beforehand,
-as fast as BIRD takes them, and BIRD tells them over its feed, which is read by a *bare reader* (it only counts messages and
-prefixes) and by ours. Time: from the first byte sent to the last prefix read.
+as each has a namespace of its own): neighbours send 1.05 million IPv4 and 230,000 IPv6 routes each, encoded
+beforehand, as fast as BIRD takes them. BIRD tells them over its feed, which is read by a *bare reader* (it only counts
+messages and prefixes) and by ours. Time: from the first byte sent to the last prefix read.
 """
 
 from __future__ import annotations
