@@ -1,0 +1,185 @@
+"""Path attributes as they are received: what is right, and what becomes of what is not (RFC 7606).
+
+Three things can happen to a wrong attribute. *Attribute discard*: it is left out. *Treat-as-withdraw*: the routes of
+the UPDATE are withdrawn. *Session reset*: it can't be known what was meant, so the session ends (``BgpError``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final, NamedTuple
+
+from isthmus.routing.bgp import attributes as a
+from isthmus.routing.bgp.attributes import AsPath, Attributes, Communities, LargeCommunities, Origin
+from isthmus.routing.bgp.wire import BgpError, Code
+from isthmus.tables.address import Family, address_from_bytes
+
+_SHORT_HEADER: Final = Struct(">BBB").unpack_from  # flags, code, length
+_MALFORMED_LIST, _UNRECOGNIZED = 1, 2  # subcodes of UPDATE errors
+_ORIGINS: Final = tuple(Origin)
+_SEQUENCE: Final = 2  # type of a segment
+_NO_COMMUNITIES: Final = Communities()
+_NO_LARGE_COMMUNITIES: Final = LargeCommunities()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a session has received. ``treated_as_withdrawn`` counts UPDATEs; ``discarded`` counts attributes, once for
+    each set of attributes that was new; ``foreign``: parts of UPDATEs of a family that was not agreed on."""
+
+    updates: int = 0
+    announced: int = 0
+    withdrawn: int = 0
+    treated_as_withdrawn: int = 0
+    discarded: int = 0
+    foreign: int = 0
+
+
+class TreatAsWithdraw(Exception):
+    """The attributes are wrong in a way that costs their routes, and nothing else."""
+
+
+class Span(NamedTuple):
+    """An attribute in ``data``: its header starts at ``head``, its value is ``data[start:end]``."""
+
+    flags: int
+    head: int
+    start: int
+    end: int
+
+
+class Found(NamedTuple):
+    """What is in a block of attributes. ``error``: why its routes can't be announced; empty if they can."""
+
+    values: dict[int, bytes]
+    other: list[bytes]
+    multiprotocol: dict[int, Span]
+    error: str
+
+
+class _Rule(NamedTuple):
+    flags: int  # optional, transitive
+    size: int  # bytes of the value
+    many: bool = False  # or of each of its parts, of which there is one at least
+    valid: Callable[[bytes], bool] | None = None  # says it instead
+    passed_on: bool = False  # whole, in ``Attributes.other``
+    discard: bool = False  # wrong: left out, rather than treat-as-withdraw
+    internal: bool = False  # of a peer of another AS: left out
+
+
+def _valid_path(value: bytes) -> bool:
+    """What nearly every path is can be told at once."""
+    return (len(value) > 2 and value[0] == _SEQUENCE and len(value) == 2 + 4 * value[1]) or AsPath(value).valid()
+
+
+_BOTH: Final = a.OPTIONAL | a.TRANSITIVE
+_NEVER: Final = -1
+_RULES: Final[dict[int, _Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communities
+    a.ORIGIN: _Rule(a.TRANSITIVE, 1, valid=lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
+    a.AS_PATH: _Rule(a.TRANSITIVE, 0, valid=_valid_path),
+    a.NEXT_HOP: _Rule(a.TRANSITIVE, 4),
+    a.MED: _Rule(a.OPTIONAL, 4),
+    a.LOCAL_PREF: _Rule(a.TRANSITIVE, 4, internal=True),
+    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, 0, passed_on=True, discard=True),
+    a.AGGREGATOR: _Rule(_BOTH, 8, passed_on=True, discard=True),
+    a.COMMUNITIES: _Rule(_BOTH, 4, many=True),
+    a.ORIGINATOR_ID: _Rule(a.OPTIONAL, 4, internal=True),
+    a.CLUSTER_LIST: _Rule(a.OPTIONAL, 4, many=True, internal=True),
+    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, 8, many=True, passed_on=True),
+    a.AS4_PATH: _Rule(_BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
+    a.AS4_AGGREGATOR: _Rule(_BOTH, _NEVER, discard=True),
+    a.LARGE_COMMUNITIES: _Rule(_BOTH, 12, many=True),
+}
+
+
+class Interpreter:
+    """Makes ``Attributes`` of what is received in a session."""
+
+    def __init__(self, counts: Counts, *, internal: bool) -> None:
+        """``internal``: the peer is of our own AS."""
+        self._counts = counts
+        self._rules = {code: rule for code, rule in _RULES.items() if internal or not rule.internal}
+        self._next_hops: dict[bytes, tuple[Family, int]] = {}
+
+    def find(self, data: bytes, at: int, end: int) -> Found:
+        """The attributes in ``data[at:end]``; some bytes must follow. BgpError if the session can't go on."""
+        values: dict[int, bytes] = {}
+        found = Found(values, [], {}, "")
+        error = ""
+        while at < end:
+            head = at
+            flags, code, length = _SHORT_HEADER(data, at)
+            at += 3
+            if flags & a.EXTENDED:
+                length = length << 8 | data[at]
+                at += 1
+            start = at
+            at += length
+            if at > end:
+                error = error or "the attributes go on behind their end"  # RFC 7606 4
+                break
+            rule = self._rules.get(code)
+            if rule is None or code in values:
+                self._unusual(code, Span(flags, head, start, at), data, found)
+                continue
+            value = data[start:at]
+            expected, size, many, valid, passed_on, discard, _ = rule
+            if (flags ^ expected) & _BOTH:
+                error = error or f"attribute {code} has flags {flags:#x}"  # RFC 7606 3 c
+            elif valid(value) if valid else length == size or (many and length and not length % size):
+                values[code] = value
+                if passed_on:
+                    found.other.append(data[head:at])
+            elif discard:
+                self._counts.discarded += 1
+            else:
+                error = error or f"attribute {code} is malformed"
+        return found._replace(error=error) if error else found
+
+    def _unusual(self, code: int, span: Span, data: bytes, found: Found) -> None:
+        """An attribute that is there again, has routes in it, or is unknown."""
+        raw = data[span.head : span.end]
+        if code in (a.MP_REACH, a.MP_UNREACH):
+            if code in found.multiprotocol:  # RFC 7606 3 g
+                raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=f"attribute {code} stands there twice")
+            found.multiprotocol[code] = span
+        elif code in found.values or code in _RULES:  # of several the first counts; some are not for other ASes to say
+            self._counts.discarded += 1
+        elif not span.flags & a.OPTIONAL:
+            raise BgpError(Code.UPDATE, _UNRECOGNIZED, raw)
+        else:
+            found.values[code] = b""
+            if span.flags & a.TRANSITIVE:  # passed on, marked as partial (RFC 4271 5)
+                found.other.append(bytes((span.flags | a.PARTIAL,)) + raw[1:])
+
+    def attributes(self, found: Found, next_hop: bytes | None) -> Attributes:
+        """``next_hop``: that of MP_REACH_NLRI; None: NEXT_HOP says it. TreatAsWithdraw if one is wrong or missing."""
+        get = found.values.get
+        hop = get(a.NEXT_HOP) if next_hop is None else next_hop
+        origin, path = get(a.ORIGIN), get(a.AS_PATH)
+        if found.error or hop is None or origin is None or path is None:
+            raise TreatAsWithdraw(found.error or "ORIGIN, AS_PATH or NEXT_HOP is missing")  # RFC 7606 3 d
+        med, local_pref, communities, large = (
+            get(a.MED),
+            get(a.LOCAL_PREF),
+            get(a.COMMUNITIES),
+            get(a.LARGE_COMMUNITIES),
+        )
+        return Attributes(
+            self._next_hops.get(hop) or self._next_hop(hop),
+            AsPath(path),
+            _ORIGINS[origin[0]],
+            None if med is None else int.from_bytes(med, "big"),
+            a.DEFAULT_LOCAL_PREF if local_pref is None else int.from_bytes(local_pref, "big"),
+            _NO_COMMUNITIES if communities is None else Communities(communities),
+            _NO_LARGE_COMMUNITIES if large is None else LargeCommunities(large),
+            b"".join(found.other),
+        )
+
+    def _next_hop(self, raw: bytes) -> tuple[Family, int]:
+        """32 bytes are a global address and one of the link (RFC 2545 3), which counts where the former is ``::``."""
+        address = raw[:16] if any(raw[:16]) else raw[-16:]
+        known = self._next_hops[raw] = address_from_bytes(address)
+        return known
