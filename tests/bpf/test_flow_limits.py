@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import pytest
 
@@ -13,11 +12,11 @@ from isthmus.datapath import Capacity
 from isthmus.tables.entries import SideKey, Timeouts
 from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, ticks
 from isthmus.tables.verdicts import Verdict
+from tests.bpf.talks import Sent, passed, send, talk
 from tests.differential.compare import Bench
 from tests.differential.frames import (
     ACK,
     GRE,
-    HOST_MAC,
     ICMP,
     RST,
     SYN,
@@ -25,12 +24,9 @@ from tests.differential.frames import (
     UDP,
     Ends,
     checksum,
-    ends,
-    piece,
     read,
-    summed,
 )
-from tests.differential.nat import PLACES, PORTS, frame, host, join, network
+from tests.differential.nat import PLACES, host, in_pieces, join, network
 from tests.differential.place import bench
 
 FLOWS = 64
@@ -49,42 +45,6 @@ def small() -> Iterator[Bench]:
 def place(small: Bench) -> Bench:
     small.forget()
     return small
-
-
-class Sent(NamedTuple):
-    """A frame of a VPC, what became of it, and the frame that left, if one did."""
-
-    vpc: str
-    frame: bytes
-    verdict: Verdict
-    out: bytes
-
-    @property
-    def seen(self) -> Ends:
-        """From and to whom it is now."""
-        found = read(self.out)
-        assert found is not None
-        own = ends(self.out, found)
-        assert own is not None
-        return own
-
-
-def send(place: Bench, vpc: str, own: Ends, flags: int = SYN) -> Sent:
-    data = frame(vpc, own, flags)
-    outcome = place.path.run(data, place.ifindex[PLACES[vpc]], "xdp")
-    return Sent(vpc, data, outcome.verdict, outcome.frame)
-
-
-def passed(sent: Sent) -> Sent:
-    assert sent.verdict is Verdict.FORWARDED
-    return sent
-
-
-def talk(place: Bench, vpc: str, own: Ends) -> list[Sent]:
-    """Opened and established: what both ends send from now on, as it leaves."""
-    seen = passed(send(place, vpc, own)).seen
-    passed(send(place, "t", seen.mirror, SYN | ACK))
-    return [passed(send(place, vpc, own, ACK)), passed(send(place, "t", seen.mirror, ACK))]
 
 
 def same_again(place: Bench, talks: list[list[Sent]]) -> None:
@@ -234,15 +194,9 @@ def test_a_flood_of_syns_that_a_server_answers_is_soon_forgotten(place: Bench) -
     same_again(place, talks)
 
 
-def first_and_later(vpc: str, number: int, identification: int) -> list[bytes]:
+def first_and_later(vpc: str, number: int, identification: int) -> tuple[bytes, bytes]:
     """A UDP packet in two fragments."""
-    own = Ends(4, UDP, host(vpc, number), host("t", 1), 700, 53)
-    body = summed(4, own.source, own.target, UDP, b"\x02\xbc\0\x35\0\x20\0\0" + bytes(24))
-    head = PORTS[PLACES[vpc]].mac + HOST_MAC + b"\x08\0"
-    return [
-        head + piece(4, own.source, own.target, UDP, part, at, more, identification)
-        for at, part, more in ((0, body[:16], True), (16, body[16:], False))
-    ]
+    return in_pieces(vpc, Ends(4, UDP, host(vpc, number), host("t", 1), 700, 53), identification)
 
 
 def test_one_tenants_fragments_do_not_crowd_out_anothers(place: Bench) -> None:
@@ -284,8 +238,10 @@ def test_a_held_port_is_not_for_whoever_comes_in_the_place_of_its_vpc(place: Ben
     join(place, network(peers="a"))
     own = Ends(4, TCP, host("a", 1), host("t", 1), 5000, 53)
     assert talk(place, "a", own)[0].seen.sport == 5000
+    number = place.path._vpc_names.number("a")
     join(place, network(peers=""))
     join(place, network(peers="b"))
+    assert place.path._vpc_names.number("b") == number
     assert passed(send(place, "b", own)).seen.sport != 5000
 
 
