@@ -69,6 +69,24 @@ def test_another_kind_of_mapping_gives_no_port_a_second_owner(
     )
 
 
+def test_a_port_is_its_owners_while_one_conversation_uses_it(place: Bench) -> None:
+    """The ports of the pool change and change back, and only a's first conversation is judged in between.
+
+    Its mapping is over, and the second conversation goes on with it."""
+    first, second = to(1, "a"), to(2, "a")
+    join(place, network())
+    seen = [talk(place, "a", own)[0].seen for own in (first, second)]
+    join(place, network(ports=((6000, 7000),)), judge_flows=False)
+    assert passed(send(place, "a", first)).seen.sport >= 6000
+    join(place, network(), judge_flows=False)
+    assert passed(send(place, "a", second)).seen == seen[1]
+    place.sweep()
+    taken = passed(send(place, "b", to(1, "b"))).seen
+    assert taken.sport != seen[1].sport, "one public port has two owners"
+    assert is_answered(place, "b", to(1, "b"), taken)
+    assert is_answered(place, "a", second, seen[1])
+
+
 def test_private_addresses_of_vpc_number_0_are_told_from_the_pool_that_they_are_in() -> None:
     """a's host 5 has as private what is public here. Its keys begin with 0, the number of a, and then that of the peer;
     those of public ports must not look like that."""
