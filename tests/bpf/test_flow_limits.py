@@ -27,7 +27,7 @@ from tests.differential.frames import (
     read,
 )
 from tests.differential.nat import PLACES, host, in_pieces, join, network
-from tests.differential.place import bench
+from tests.differential.place import XDP, bench
 
 FLOWS = 64
 """And as many mappings, of which one record counts the ports of their address."""
@@ -37,7 +37,7 @@ TIMES = 10
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[Bench]:
-    with bench(Capacity(flows=FLOWS, fragments=8)) as made:
+    with bench(Capacity(flows=FLOWS, fragments=8), hooks=XDP) as made:
         yield made
 
 
@@ -261,7 +261,7 @@ def test_refusals_are_counted_for_the_side_that_had_them(place: Bench) -> None:
 
 def test_many_ports_of_one_tenant_refuse_nobody_else() -> None:
     """One host of a has a tenth of the pool, port after port; b's hosts, who want those very ports, get others."""
-    with bench(Capacity(flows=1 << 14)) as place:
+    with bench(Capacity(flows=1 << 14), hooks=XDP) as place:
         join(place, network())
         for port in range(1024, 1024 + 6451):
             passed(send(place, "a", Ends(4, UDP, host("a", 1), host("t", 1), port, 53)))

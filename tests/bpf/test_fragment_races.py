@@ -17,7 +17,7 @@ from isthmus.tables.flows import FRAGMENT_S, ticks
 from tests.differential.compare import Bench
 from tests.differential.frames import UDP, Ends, read
 from tests.differential.nat import PLACES, host, in_pieces, join, network
-from tests.differential.place import bench
+from tests.differential.place import XDP, bench
 from tests.differential.processors import Processors, Ran, Rounds, overlapping, runner
 
 LEAST_OVERLAP = 0.15
@@ -29,7 +29,7 @@ JITTER = 23
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Bench]:
-    with bench(Capacity(flows=64, fragments=8)) as made:
+    with bench(Capacity(flows=64, fragments=8), hooks=XDP) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ from tests.bpf.talks import passed, send, talk
 from tests.differential.compare import Bench
 from tests.differential.frames import ACK, SYN, TCP, UDP, Ends
 from tests.differential.nat import PORTS, host, join, network
-from tests.differential.place import bench
+from tests.differential.place import XDP, bench
 
 MANY = tuple((port, port) for port in range(1024, 1124, 2))
 """More ranges of ports than there is room for."""
@@ -20,7 +20,7 @@ MANY = tuple((port, port) for port in range(1024, 1124, 2))
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Bench]:
-    with bench(Capacity(flows=64, port_ranges=16)) as made:
+    with bench(Capacity(flows=64, port_ranges=16), hooks=XDP) as made:
         yield made
 
 
@@ -90,7 +90,7 @@ def test_a_port_is_its_owners_while_one_conversation_uses_it(place: Bench) -> No
 def test_private_addresses_of_vpc_number_0_are_told_from_the_pool_that_they_are_in() -> None:
     """a's host 5 has as private what is public here. Its keys begin with 0, the number of a, and then that of the peer;
     those of public ports must not look like that."""
-    with bench(Capacity(flows=64)) as place:
+    with bench(Capacity(flows=64), hooks=XDP) as place:
         join(place, network(pool="10.0.0.5/32"))
         assert number(place, "a") == 0
         asked = {"a": to(1, "a", client=5), "b": to(1, "b", client=1)}

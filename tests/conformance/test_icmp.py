@@ -22,7 +22,7 @@ from tests.conformance.gateway import (
     udp,
 )
 from tests.differential.compare import Bench
-from tests.differential.place import bench
+from tests.differential.place import XDP, bench
 
 RATE = 10
 
@@ -31,7 +31,7 @@ RATE = 10
 def strict_place() -> Iterator[Bench]:
     """A packet path that says no more than 10 things of its own a second. Its namespace is that of one test alone:
     what other tests apply meanwhile would name its ports."""
-    with bench(Capacity(flows=1024), icmp_rate=RATE) as made:
+    with bench(Capacity(flows=1024), icmp_rate=RATE, hooks=XDP) as made:
         yield made
 
 

@@ -146,7 +146,8 @@ class Keeper:
 def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
     """Load and attach the packet path of a lab, inside its gateway's namespace; and the hook of every port."""
     room = Capacity(flows=objects.tables.flows or FLOWS)
-    path = stack.enter_context(closing(PacketPath.load(capacity=room)))
+    hooks = {hook for _, link in objects.plan.links() for hook in _FALLBACK[link.hook]}
+    path = stack.enter_context(closing(PacketPath.load(capacity=room, hooks=hooks)))
     ports: dict[str, PortBinding] = {}
     namespaces: dict[AttachmentKey, PortBinding] = {}
     for _, link in objects.plan.links():
