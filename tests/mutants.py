@@ -111,7 +111,7 @@ MUTANTS = (
     Mutant("fragments: payload read as ports", PARSE, "	if (ip->flags & LATER) {", "	if (0) {"),
     Mutant("fragments: a set has more than one lock", FIRST, "lock_for((hash >> 32) & fragment_mask);", "lock_for(hash);"),
     Mutant("fragments: over flags that were judged", PARSE, "ip->offset == 1 && !quoted", "0"),
-    Mutant("fragments: follow whatever has the record now", FIRST, "life >> 48 != version", "0"),
+    Mutant("fragments: follow whatever has the record now", FIRST, "version = set->places[at].version;", "version = life_of(flow_at(reference & FLOW_RECORD) ?: (struct flow *)&set->places[at]) >> 48;"),
     Mutant("fragments: allowed by rules of before", FIRST, "packet->allowed = generation == packet->revision;", "packet->allowed = 1;"),
     Mutant("errors: of a flow, ports inside not translated", ERRORS, "packet->inner_ports = (struct ports){ packet->ports.dst, packet->ports.src };", ""),
     Mutant("translate: ports not in the checksum", REWRITE, "__u64 changes = port_changes + (ip->csum", "__u64 changes = (ip->csum"),

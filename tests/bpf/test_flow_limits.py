@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from isthmus.datapath import Capacity
+from isthmus.model.types import Match, Rule
 from isthmus.tables.entries import SideKey, Timeouts
 from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, ticks
 from isthmus.tables.verdicts import Verdict
@@ -231,6 +233,27 @@ def test_a_fragment_of_a_conversation_that_is_over_follows_nothing(place: Bench)
     alone = whole.vpcs["c"]._replace(exposures={4: (), 6: ()})
     join(place, replace(whole, vpcs={**whole.vpcs, "c": alone}), judge_flows=False)
     assert place.path.run(second, place.ifindex["p4"], "xdp").verdict is Verdict.FRAGMENT_NO_STATE
+
+
+def test_a_fragment_does_not_follow_who_has_the_record_now(place: Bench) -> None:
+    """c's conversation is over; others fill the table, and one of them has its record."""
+    join(place, network(timeouts=Timeouts(1, 1, 1, 1)))
+    first, second = first_and_later("c", 1, 1)
+    assert place.path.run(first, place.ifindex["p4"], "xdp").verdict is Verdict.FORWARDED
+    later(place, 1)
+    for own in crowd("c", FLOWS):
+        passed(send(place, "c", own))
+    assert place.path.run(second, place.ifindex["p4"], "xdp").verdict is Verdict.FRAGMENT_NO_STATE
+
+
+def test_a_fragment_is_not_let_in_by_rules_of_before(place: Bench) -> None:
+    """A rule without state that asks for ports let the first one in; it goes before the later one comes."""
+    join(place, network(rules=(Rule("", True, None, None, (Match("udp", (), ((53, 53),)),), "ingress[0]"),)))
+    first, second = first_and_later("c", 1, 1)
+    run = partial(place.path.run, ifindex=place.ifindex["p4"], hook="xdp")
+    assert [run(first).verdict, run(second).verdict] == [Verdict.FORWARDED] * 2
+    join(place, network(rules=(Rule("", True, None, None, (Match("udp", (), ((54, 54),)),), "ingress[0]"),)))
+    assert run(second).verdict is Verdict.FRAGMENT_NO_STATE
 
 
 def test_a_held_port_is_not_for_whoever_comes_in_the_place_of_its_vpc(place: Bench) -> None:
