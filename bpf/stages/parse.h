@@ -34,11 +34,17 @@ static __always_inline bool is_extension(__u8 proto)
 	       proto == IPPROTO_AH || proto == IPPROTO_DSTOPTS || proto == IPPROTO_MH || proto == 139 || proto == 140;
 }
 
+/* The family's own: ICMPv6 in IPv4, or the reverse, is a protocol like any other. */
+static __always_inline bool is_icmp(__u8 proto, __u8 family)
+{
+	return proto == (family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 static __always_inline int parse_transport(void *start, void *end, struct ip *ip, bool quoted)
 {
 	void *at = start + (ip->l4 & 0x7fff);
 	__u32 left = ip->left;
-	bool icmp = ip->proto == (ip->family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	bool icmp = is_icmp(ip->proto, ip->family);
 	__u32 least = ip->proto == IPPROTO_TCP && !quoted ? 20 : 8;
 
 	if (ip->flags & LATER) {

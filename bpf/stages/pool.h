@@ -3,13 +3,13 @@
 #pragma once
 #include "lib/address.h"
 #include "lib/maps.h"
+#include "stages/parse.h"
 #include "stages/rules.h"
 
 /* Are its conversations told apart by ports, or echo identifiers? */
 static __always_inline bool is_ported(__u8 proto, __u8 family)
 {
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP ||
-	       proto == (family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || is_icmp(proto, family);
 }
 
 /* Was it made for one destination where the side does so, and for all where it does not? */

@@ -37,8 +37,7 @@ __noinline __u32 way_out(struct packet *packet, __u32 reference, __u32 route_slo
 
 static __always_inline void set_timeouts(struct flow *flow, const struct side *side)
 {
-	bool icmp = flow->proto == (flow->family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
-	__u32 timeout = side->timeouts[icmp ? TIMEOUT_ICMP : TIMEOUT_UDP];
+	__u32 timeout = side->timeouts[is_icmp(flow->proto, flow->family) ? TIMEOUT_ICMP : TIMEOUT_UDP];
 
 	flow->timeouts[0] = flow->proto == IPPROTO_TCP ? side->timeouts[TIMEOUT_TCP_TRANSITORY] : timeout;
 	flow->timeouts[1] = flow->proto == IPPROTO_TCP ? side->timeouts[TIMEOUT_TCP_ESTABLISHED] : timeout;
@@ -82,7 +81,7 @@ __noinline int still_allowed(struct packet *packet, __u32 number, __u32 side_slo
 	subject->sport = flow->keys[0].sport;
 	subject->dport = flow->keys[0].dport;
 	subject->flags = 0;
-	if (flow->proto == (flow->family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+	if (is_icmp(flow->proto, flow->family)) {
 		subject->sport = flow->family == IPV4 ? ICMP4_ECHO_REQUEST : ICMP6_ECHO_REQUEST;
 		subject->dport = flow->code;
 		subject->flags = ICMP;

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from isthmus.compile import compile_tables
-from isthmus.datapath import Bindings, Capacity, PacketPath, PortBinding, TableFull
+from isthmus.datapath import Bindings, PacketPath, PortBinding, TableFull
 from isthmus.tables.entries import Tables
 from isthmus.tables.verdicts import Verdict
 from tests.differential.configuration import MAX_PORTS, random_model
+from tests.differential.place import SMALL, XDP
 
 PORTS = Bindings({f"p{i}": PortBinding(1, bytes([2, 0, 0, 0, 0, i]), 1500) for i in range(1, MAX_PORTS + 1)})
 
@@ -22,7 +24,7 @@ def tables_of(seed: int) -> Tables:
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[PacketPath]:
-    with PacketPath.load(record=True) as made:
+    with PacketPath.load(capacity=SMALL, record=True) as made:
         yield made
 
 
@@ -43,7 +45,7 @@ def refused(path: PacketPath, seed: int) -> bool:
 
 
 def fresh_dump(tables: Tables) -> dict[str, object]:
-    with PacketPath.load() as other:
+    with PacketPath.load(capacity=SMALL, hooks=XDP) as other:
         other.apply(tables, PORTS)
         return other.dump()
 
@@ -85,7 +87,7 @@ def test_dump_tells_configurations_apart(path: PacketPath) -> None:
 
 def test_tables_that_do_not_fit_leave_the_old_ones() -> None:
     """Too many nodes: an error that says which table, and packets go on as before."""
-    with PacketPath.load(record=True, capacity=Capacity(nodes=24)) as small:
+    with PacketPath.load(capacity=replace(SMALL, nodes=24), hooks=XDP) as small:
         small.apply(Tables(), PORTS)
         before = small.dump()
         for seed in range(20):
@@ -99,7 +101,7 @@ def test_tables_that_do_not_fit_leave_the_old_ones() -> None:
 
 def test_a_failed_apply_is_no_obstacle_to_the_next() -> None:
     """After a refusal, tables that fit are applied, and are those of a fresh build."""
-    with PacketPath.load(capacity=Capacity(nodes=24)) as small:
+    with PacketPath.load(capacity=replace(SMALL, nodes=24), hooks=XDP) as small:
         refusals = [refused(small, seed) for seed in range(20)]
         assert any(refusals)
         fits = next(seed for seed, no in enumerate(refusals) if not no)

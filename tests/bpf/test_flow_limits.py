@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
 
 import pytest
 
 from isthmus.datapath import Capacity
+from isthmus.model.types import Match, Rule
 from isthmus.tables.entries import SideKey, Timeouts
 from isthmus.tables.flows import FRAGMENT_S, HOLD_DOWN_S, ticks
 from isthmus.tables.verdicts import Verdict
+from tests.bpf.talks import Sent, passed, send, talk
 from tests.differential.compare import Bench
 from tests.differential.frames import (
     ACK,
     GRE,
-    HOST_MAC,
     ICMP,
     RST,
     SYN,
@@ -25,13 +26,10 @@ from tests.differential.frames import (
     UDP,
     Ends,
     checksum,
-    ends,
-    piece,
     read,
-    summed,
 )
-from tests.differential.nat import PLACES, PORTS, frame, host, join, network
-from tests.differential.place import bench
+from tests.differential.nat import PLACES, host, in_pieces, join, network
+from tests.differential.place import XDP, bench
 
 FLOWS = 64
 """And as many mappings, of which one record counts the ports of their address."""
@@ -41,7 +39,7 @@ TIMES = 10
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[Bench]:
-    with bench(Capacity(flows=FLOWS, fragments=8)) as made:
+    with bench(Capacity(flows=FLOWS, fragments=8), hooks=XDP) as made:
         yield made
 
 
@@ -49,42 +47,6 @@ def small() -> Iterator[Bench]:
 def place(small: Bench) -> Bench:
     small.forget()
     return small
-
-
-class Sent(NamedTuple):
-    """A frame of a VPC, what became of it, and the frame that left, if one did."""
-
-    vpc: str
-    frame: bytes
-    verdict: Verdict
-    out: bytes
-
-    @property
-    def seen(self) -> Ends:
-        """From and to whom it is now."""
-        found = read(self.out)
-        assert found is not None
-        own = ends(self.out, found)
-        assert own is not None
-        return own
-
-
-def send(place: Bench, vpc: str, own: Ends, flags: int = SYN) -> Sent:
-    data = frame(vpc, own, flags)
-    outcome = place.path.run(data, place.ifindex[PLACES[vpc]], "xdp")
-    return Sent(vpc, data, outcome.verdict, outcome.frame)
-
-
-def passed(sent: Sent) -> Sent:
-    assert sent.verdict is Verdict.FORWARDED
-    return sent
-
-
-def talk(place: Bench, vpc: str, own: Ends) -> list[Sent]:
-    """Opened and established: what both ends send from now on, as it leaves."""
-    seen = passed(send(place, vpc, own)).seen
-    passed(send(place, "t", seen.mirror, SYN | ACK))
-    return [passed(send(place, vpc, own, ACK)), passed(send(place, "t", seen.mirror, ACK))]
 
 
 def same_again(place: Bench, talks: list[list[Sent]]) -> None:
@@ -234,15 +196,9 @@ def test_a_flood_of_syns_that_a_server_answers_is_soon_forgotten(place: Bench) -
     same_again(place, talks)
 
 
-def first_and_later(vpc: str, number: int, identification: int) -> list[bytes]:
+def first_and_later(vpc: str, number: int, identification: int) -> tuple[bytes, bytes]:
     """A UDP packet in two fragments."""
-    own = Ends(4, UDP, host(vpc, number), host("t", 1), 700, 53)
-    body = summed(4, own.source, own.target, UDP, b"\x02\xbc\0\x35\0\x20\0\0" + bytes(24))
-    head = PORTS[PLACES[vpc]].mac + HOST_MAC + b"\x08\0"
-    return [
-        head + piece(4, own.source, own.target, UDP, part, at, more, identification)
-        for at, part, more in ((0, body[:16], True), (16, body[16:], False))
-    ]
+    return in_pieces(vpc, Ends(4, UDP, host(vpc, number), host("t", 1), 700, 53), identification)
 
 
 def test_one_tenants_fragments_do_not_crowd_out_anothers(place: Bench) -> None:
@@ -279,13 +235,36 @@ def test_a_fragment_of_a_conversation_that_is_over_follows_nothing(place: Bench)
     assert place.path.run(second, place.ifindex["p4"], "xdp").verdict is Verdict.FRAGMENT_NO_STATE
 
 
+def test_a_fragment_does_not_follow_who_has_the_record_now(place: Bench) -> None:
+    """c's conversation is over; others fill the table, and one of them has its record."""
+    join(place, network(timeouts=Timeouts(1, 1, 1, 1)))
+    first, second = first_and_later("c", 1, 1)
+    assert place.path.run(first, place.ifindex["p4"], "xdp").verdict is Verdict.FORWARDED
+    later(place, 1)
+    for own in crowd("c", FLOWS):
+        passed(send(place, "c", own))
+    assert place.path.run(second, place.ifindex["p4"], "xdp").verdict is Verdict.FRAGMENT_NO_STATE
+
+
+def test_a_fragment_is_not_let_in_by_rules_of_before(place: Bench) -> None:
+    """A rule without state that asks for ports let the first one in; it goes before the later one comes."""
+    join(place, network(rules=(Rule("", True, None, None, (Match("udp", (), ((53, 53),)),), "ingress[0]"),)))
+    first, second = first_and_later("c", 1, 1)
+    run = partial(place.path.run, ifindex=place.ifindex["p4"], hook="xdp")
+    assert [run(first).verdict, run(second).verdict] == [Verdict.FORWARDED] * 2
+    join(place, network(rules=(Rule("", True, None, None, (Match("udp", (), ((54, 54),)),), "ingress[0]"),)))
+    assert run(second).verdict is Verdict.FRAGMENT_NO_STATE
+
+
 def test_a_held_port_is_not_for_whoever_comes_in_the_place_of_its_vpc(place: Bench) -> None:
     """a goes, and b comes with the same hosts: what is held for a's host is not b's, whatever numbers they have."""
     join(place, network(peers="a"))
     own = Ends(4, TCP, host("a", 1), host("t", 1), 5000, 53)
     assert talk(place, "a", own)[0].seen.sport == 5000
+    number = place.path._vpc_names.number("a")
     join(place, network(peers=""))
     join(place, network(peers="b"))
+    assert place.path._vpc_names.number("b") == number
     assert passed(send(place, "b", own)).seen.sport != 5000
 
 
@@ -305,7 +284,7 @@ def test_refusals_are_counted_for_the_side_that_had_them(place: Bench) -> None:
 
 def test_many_ports_of_one_tenant_refuse_nobody_else() -> None:
     """One host of a has a tenth of the pool, port after port; b's hosts, who want those very ports, get others."""
-    with bench(Capacity(flows=1 << 14)) as place:
+    with bench(Capacity(flows=1 << 14), hooks=XDP) as place:
         join(place, network())
         for port in range(1024, 1024 + 6451):
             passed(send(place, "a", Ends(4, UDP, host("a", 1), host("t", 1), port, 53)))

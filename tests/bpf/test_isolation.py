@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from isthmus.datapath import Bindings, BpfError, Capacity, PacketPath, PortBinding
+from isthmus.datapath import Bindings, BpfError, PacketPath, PortBinding
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.network import HOST_MAC, arp, bindings, key, learn, peering, tables, udp, vpc
 from tests.differential.compare import Bench
-from tests.differential.place import bench
+from tests.differential.place import SMALL, XDP, bench
 
 A = vpc("a", "p1", "10.1.0.0/24", own="10.1.0.254")
 B = vpc("b", "p2", "10.2.0.0/24", own="10.2.0.254")
@@ -65,7 +66,7 @@ def test_neighbours_do_not_outlive_their_link(place: Bench) -> None:
 
 def test_failures_half_way_leave_the_running_tables_alone() -> None:
     """More tags than fit, then more nodes than fit, again and again: old packets pass, and nothing new is claimed."""
-    with bench(Capacity(classes=1, interfaces=1)) as place:
+    with bench(replace(SMALL, classes=1, interfaces=1), hooks=XDP) as place:
         alone = bindings(place.ifindex, [A, B, C], without=("n1", "n2", "n3"))
         place.path.apply(tables([A], []), alone)
         before = place.path.dump()
@@ -76,7 +77,7 @@ def test_failures_half_way_leave_the_running_tables_alone() -> None:
         place.path.apply(tables([B], []), alone)
         seen = [place.path.run(arp(p), place.ifindex[p], "xdp").verdict for p in ("p1", "p2", "p3")]
         assert seen == [Verdict.UNKNOWN_TAG, Verdict.NO_ATTACHMENT, Verdict.UNKNOWN_TAG]
-    with bench(Capacity(classes=1, interfaces=64, nodes=6)) as place:
+    with bench(replace(SMALL, classes=1, interfaces=64, nodes=6), hooks=XDP) as place:
         joined(place)
         packet = udp("p1", "10.1.0.5", "10.2.0.9")
         crowd = [vpc(f"v{n}", f"p{n}", f"10.{n}.0.0/24", f"172.16.{n}.0/24") for n in range(1, 7)]
@@ -91,7 +92,7 @@ def test_failures_half_way_leave_the_running_tables_alone() -> None:
 
 def test_ports_that_come_and_go_use_no_slot_up() -> None:
     """Slots for an old and a new port with their namespaces: ports may be made again as often as one likes."""
-    with bench(Capacity(ports=5)) as place:
+    with bench(replace(SMALL, ports=5), hooks=XDP) as place:
         for number in range(1, 7):
             lone = vpc("a", f"p{number}", "10.1.0.0/24")
             place.path.apply(tables([lone], []), bindings(place.ifindex, [lone]))
@@ -100,7 +101,7 @@ def test_ports_that_come_and_go_use_no_slot_up() -> None:
 
 def test_one_tenants_neighbours_do_not_crowd_out_anothers() -> None:
     """Each link has its share of the table; a link that fills its own is told so, others learn on."""
-    with bench(Capacity(neighbours=8)) as place:
+    with bench(replace(SMALL, neighbours=8), hooks=XDP) as place:
         joined(place)
         assert [learn(place.path, A, f"10.1.0.{n}", HOST_MAC) for n in range(1, 5)] == [True, True, False, False]
         assert learn(place.path, B, "10.2.0.10", HOST_MAC)
@@ -119,7 +120,7 @@ def test_a_flood_to_one_host_is_one_question(place: Bench) -> None:
 
 def test_one_tenants_errors_do_not_use_up_anothers_answers() -> None:
     """The budget of ICMP answers is each attachment's own."""
-    with bench(icmp_rate=1) as place:
+    with bench(icmp_rate=1, hooks=XDP) as place:
         joined(place)
         a, b = udp("p1", "10.1.0.5", "10.2.0.9", ttl=1), udp("p2", "10.2.0.9", "10.1.0.5", ttl=1)
         answered = [place.path.run(a, place.ifindex["p1"], "xdp").answered for _ in range(200)]
@@ -153,5 +154,5 @@ def test_an_xdp_port_leaves_tags_in_frames(place: Bench) -> None:
 
 
 def test_a_packet_path_is_empty_until_it_is_given_tables() -> None:
-    with PacketPath.load(record=True) as path:
+    with PacketPath.load(capacity=SMALL, record=True, hooks=XDP) as path:
         assert path.run(arp("p1"), 1, "xdp").verdict is Verdict.UNKNOWN_TAG

@@ -15,7 +15,7 @@ from isthmus.tables.address import Family, Prefix, parse_address
 from isthmus.tables.entries import AttachmentKey, Nat, Tables, Tag
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.twin import Twin
-from tests.differential.place import bench
+from tests.differential.place import XDP, bench
 
 PEERS = ("b", "c", "d", "e")
 OFFERED = Prefix.parse("203.0.113.0/24")
@@ -26,7 +26,7 @@ ROUTER = parse_address("10.0.0.1")[1]
 
 @pytest.fixture(scope="module")
 def path() -> Iterator[PacketPath]:
-    with bench() as place:
+    with bench(hooks=XDP) as place:
         IFINDEX.update({name: place.ifindex[f"p{n}"] for n, name in enumerate(("a", *PEERS), 1)})
         yield place.path
 

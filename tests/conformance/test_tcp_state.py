@@ -46,6 +46,20 @@ def is_over(gateway: Gateway) -> None:
     assert gateway.is_lost("t", inward("A", b"late")) is Verdict.NO_INBOUND
 
 
+def assert_lasts(
+    place: Bench, script: str, seconds: int, *, answer: str = "A", timeouts: Timeouts | None = None
+) -> None:
+    """After these packets, an answer passes a second before its time is over, and none a second after it."""
+    for early in (True, False):
+        gateway = Gateway(place, timeouts=timeouts or Timeouts())
+        play(gateway, script)
+        gateway.later(seconds - 1 if early else seconds + 1)
+        if early:
+            play(gateway, f"<{answer}")
+        else:
+            assert gateway.is_lost("t", inward(answer)) is Verdict.NO_INBOUND
+
+
 @proves("7857 2")
 @pytest.mark.parametrize(
     "script",
@@ -65,15 +79,7 @@ def is_over(gateway: Gateway) -> None:
     ],
 )
 def test_connections_that_open_or_close_have_the_transitory_timer(place: Bench, script: str) -> None:
-    """Just before its end packets still pass, just after it none does."""
-    gateway = Gateway(place)
-    play(gateway, script)
-    gateway.later(TRANSITORY - 1)
-    play(gateway, "<A")
-    gateway = Gateway(place)
-    play(gateway, script)
-    gateway.later(TRANSITORY + 1)
-    is_over(gateway)
+    assert_lasts(place, script, TRANSITORY)
 
 
 @proves("7857 2")
@@ -93,15 +99,7 @@ def test_connections_that_open_or_close_have_the_transitory_timer(place: Bench, 
     ],
 )
 def test_connections_that_neither_open_nor_close_have_the_established_timer(place: Bench, script: str) -> None:
-    """Just before its end packets still pass, just after it none does."""
-    gateway = Gateway(place)
-    play(gateway, script)
-    gateway.later(ESTABLISHED - 1)
-    play(gateway, "<A")
-    gateway = Gateway(place)
-    play(gateway, script)
-    gateway.later(ESTABLISHED + 1)
-    is_over(gateway)
+    assert_lasts(place, script, ESTABLISHED)
 
 
 @proves("5382 REQ-5")
@@ -119,40 +117,19 @@ def test_an_established_connection_is_kept_for_2_h_4_min(place: Bench) -> None:
 @proves("5382 REQ-5", "7857 2.1c")
 def test_an_opening_is_kept_for_4_min(place: Bench) -> None:
     """A SYN-ACK one second before that passes; one second after, it does not."""
-    gateway = Gateway(place)
-    play(gateway, ">S")
-    gateway.later(TRANSITORY - 1)
-    play(gateway, "<SA")
-    gateway = Gateway(place)
-    play(gateway, ">S")
-    gateway.later(TRANSITORY + 1)
-    assert gateway.is_lost("t", inward("SA")) is Verdict.NO_INBOUND
+    assert_lasts(place, ">S", TRANSITORY, answer="SA")
 
 
 @proves("5382 REQ-5a")
 def test_the_established_timer_is_that_of_the_configuration(place: Bench) -> None:
     """Ten minutes."""
-    timeouts = Timeouts(tcp_established=600)
-    gateway = Gateway(place, timeouts=timeouts)
-    play(gateway, HANDSHAKE)
-    gateway.later(599)
-    play(gateway, "<A")
-    gateway.later(601)
-    is_over(gateway)
+    assert_lasts(place, HANDSHAKE, 600, timeouts=Timeouts(tcp_established=600))
 
 
 @proves("5382 REQ-5a", "7857 2.1b")
 def test_the_transitory_timer_may_be_less_than_4_min(place: Bench) -> None:
     """30 s: a SYN-ACK after 29 s passes, one after 31 s does not."""
-    timeouts = Timeouts(tcp_transitory=30)
-    gateway = Gateway(place, timeouts=timeouts)
-    play(gateway, ">S")
-    gateway.later(29)
-    play(gateway, "<SA")
-    gateway = Gateway(place, timeouts=timeouts)
-    play(gateway, ">S")
-    gateway.later(31)
-    assert gateway.is_lost("t", inward("SA")) is Verdict.NO_INBOUND
+    assert_lasts(place, ">S", 30, answer="SA", timeouts=Timeouts(tcp_transitory=30))
 
 
 @proves("7857 2.2a")

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from isthmus.datapath import Capacity, PacketPath
 from isthmus.tables.verdicts import Verdict
 from tests.conformance.gateway import POOL, Gateway, answer_to, echo, error_about, host, proves, tcp, udp
 from tests.differential.compare import SECRET, Bench
+from tests.differential.place import XDP, loaded
 
 ONE = ((1024, 1024),)
 """Ports of a pool with one of them."""
@@ -114,9 +114,8 @@ def test_ports_given_instead_are_hard_to_guess(place: Bench) -> None:
     assert len(set(steps)) > COLLISIONS * 9 // 10
     assert sum(abs(step) < 64 for step in steps) < COLLISIONS // 20
     assert ports_instead(place) == found
-    capacity = Capacity(flows=1 << 10, fragments=1 << 10)
-    with PacketPath.load(capacity=capacity, record=True, icmp_rate=0, clock="manual", secret=SECRET + 1) as path:
-        others = ports_instead(Bench(path, place.ifindex, capacity.flows))
+    with loaded(place.ifindex, hooks=XDP, secret=SECRET + 1) as other:
+        others = ports_instead(other)
     assert sum(one == other for one, other in zip(found, others, strict=True)) < COLLISIONS // 20
 
 

@@ -3,6 +3,7 @@
 a 10.0.0.0/24 on p1 --+-- pool --> t 10.9.0.0/24 on p3
 b 10.0.0.0/24 on p2 --+
 c 10.3.0.0/24 on p4 ----- rules on both sides, plain --> t
+d, like c, on p5: only where it is asked for
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import AttachmentKey, Nat, Tables, Tag, Timeouts
 from isthmus.trace.environment import PortInfo
 from tests.differential.compare import Bench, Neighbours, Ports
-from tests.differential.frames import HOST_MAC, REPLY, REQUEST, SYN, TCP, UDP, Ends, packet, summed
+from tests.differential.frames import HOST_MAC, REPLY, REQUEST, SYN, TCP, UDP, Ends, packet, piece, summed
 
-PLACES = {"a": "p1", "b": "p2", "t": "p3", "c": "p4"}
-NETWORKS = {"a": "10.0.0.0/24", "b": "10.0.0.0/24", "t": "10.9.0.0/24", "c": "10.3.0.0/24"}
+PLACES = {"a": "p1", "b": "p2", "t": "p3", "c": "p4", "d": "p5"}
+NETWORKS = {"a": "10.0.0.0/24", "b": "10.0.0.0/24", "t": "10.9.0.0/24", "c": "10.3.0.0/24", "d": "10.3.0.0/24"}
 HOSTS = 32
 """MACs of so many hosts of each network are known."""
 TIMEOUTS = Timeouts(30, 600, 60, 10)
@@ -34,7 +35,7 @@ def network(
     rules: tuple[Rule, ...] | None = (Rule("", False, None, None, (), "ingress[0]"),),
     peers: str = "abc",
 ) -> Tables:
-    """The tables of it. ``other_pool``: that of b, where it is another. ``rules``: of c and, toward c, of t.
+    """The tables of it. ``other_pool``: that of b, where it is another. ``rules``: of c and d and, toward them, of t.
     ``peers``: those of t that are there."""
     peerings = {}
     for name in ("a", "b"):
@@ -45,9 +46,10 @@ def network(
             timeouts=timeouts,
         )
         peerings[f"{name}--t"] = Peering(f"{name}--t", (stateful, _side("t", name, Nat.PLAIN, of=name)))
-    sides = [_side("c", "t", Nat.PLAIN), _side("t", "c", Nat.PLAIN, of="c")]
-    sides = [side._replace(ingress=rules, timeouts=timeouts) for side in sides]
-    peerings["c--t"] = Peering("c--t", (sides[0], sides[1]))
+    for name in ("c", "d"):
+        sides = [_side(name, "t", Nat.PLAIN), _side("t", name, Nat.PLAIN, of=name)]
+        sides = [side._replace(ingress=rules, timeouts=timeouts) for side in sides]
+        peerings[f"{name}--t"] = Peering(f"{name}--t", (sides[0], sides[1]))
     peerings = {f"{name}--t": peerings[f"{name}--t"] for name in peers}
     return compile_tables(Model({name: _vpc(name) for name in sorted((*peers, "t"))}, peerings, None))
 
@@ -99,3 +101,15 @@ def frame(vpc: str, own: Ends, flags: int = SYN, data: bytes = b"", kind: int | 
         body = bytes(8) + data
     body = summed(4, own.source, own.target, own.proto, body)
     return PORTS[PLACES[vpc]].mac + HOST_MAC + b"\x08\0" + packet(4, own.source, own.target, own.proto, body)
+
+
+def in_pieces(vpc: str, own: Ends, identification: int) -> tuple[bytes, bytes]:
+    """A UDP packet of a VPC in two fragments."""
+    head = PORTS[PLACES[vpc]].mac + HOST_MAC + b"\x08\0"
+    body = struct.pack("!HHHH", own.sport, own.dport, 32, 0) + bytes(24)
+    body = summed(4, own.source, own.target, UDP, body)
+    first, later = (
+        head + piece(4, own.source, own.target, UDP, part, at, more, identification)
+        for at, part, more in ((0, body[:16], True), (16, body[16:], False))
+    )
+    return first, later

@@ -7,19 +7,21 @@ from contextlib import contextmanager
 
 from pyroute2 import IPRoute
 
-from isthmus.datapath import Capacity, PacketPath
+from isthmus.datapath import Capacity, Hook, PacketPath
 from isthmus.datapath.netns import anonymous
 from tests.differential.compare import MAX_NAMESPACES, SECRET, Bench
 from tests.differential.configuration import MAX_PORTS
 
-FLOWS = 8192
-"""Room for so many, where no test asks for more or less."""
+SMALL = Capacity(flows=8192)
+"""Where no test asks for more or less; the default has 1.3 GB, which takes seconds to get."""
+BOTH: tuple[Hook, ...] = ("xdp", "tc")
+XDP: tuple[Hook, ...] = ("xdp",)
 
 
 @contextmanager
-def bench(capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Bench]:
-    """A packet path alone in its namespace; gone afterwards."""
-    with ports() as ifindex, loaded(ifindex, capacity, icmp_rate) as made:
+def bench(capacity: Capacity = SMALL, icmp_rate: int = 0, hooks: tuple[Hook, ...] = BOTH) -> Iterator[Bench]:
+    """A packet path alone in its namespace; gone afterwards. It runs the more quickly the fewer hooks it is for."""
+    with ports() as ifindex, loaded(ifindex, capacity, icmp_rate, hooks) as made:
         yield made
 
 
@@ -36,8 +38,15 @@ def ports() -> Iterator[dict[str, int]]:
 
 
 @contextmanager
-def loaded(ifindex: dict[str, int], capacity: Capacity | None = None, icmp_rate: int = 0) -> Iterator[Bench]:
+def loaded(
+    ifindex: dict[str, int],
+    capacity: Capacity = SMALL,
+    icmp_rate: int = 0,
+    hooks: tuple[Hook, ...] = BOTH,
+    secret: int = SECRET,
+) -> Iterator[Bench]:
     """A packet path among ports. Its clock stands still until it is set, and nothing sweeps but who is asked to."""
-    capacity = capacity or Capacity(flows=FLOWS)
-    with PacketPath.load(capacity=capacity, record=True, icmp_rate=icmp_rate, clock="manual", secret=SECRET) as path:
+    with PacketPath.load(
+        capacity=capacity, record=True, icmp_rate=icmp_rate, clock="manual", secret=secret, hooks=hooks
+    ) as path:
         yield Bench(path, ifindex, capacity.flows)

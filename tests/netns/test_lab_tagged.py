@@ -18,9 +18,9 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from isthmus.lab.flows.ask import ask
 
 from isthmus.datapath.netns import NAMED, inside
-from isthmus.lab.flows.ask import ask
 from isthmus.lab.probe.run import probe
 from isthmus.lab.state import ROOT, Objects, State
 from isthmus.lab.tagger import FAULTS, Count

@@ -11,6 +11,7 @@ import secrets
 import socket
 import struct
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -67,6 +68,12 @@ TABLES = {
     "port_ranges": "port_range",
 }
 """Tables in the store, and the record each holds."""
+
+HOOKS: Mapping[str, frozenset[Hook]] = {
+    "gateway_xdp": frozenset({"xdp", "generic"}),
+    "gateway_tc": frozenset({"tc"}),
+}
+"""Programs, and the hooks that each is for."""
 
 TWICE = ("vpcs", "interfaces", "classes")
 """Root tables: once for each generation."""
@@ -152,10 +159,12 @@ class PacketPath:
         icmp_rate: int = 100,
         clock: Clock = "kernel",
         secret: int | None = None,
+        hooks: Collection[Hook] = ("xdp", "generic", "tc"),
     ) -> PacketPath:
         """Load the programs. ``record``: note the end of every packet, for ``run``. ``icmp_rate``: answers a second for
         each attachment and CPU, 0 for all. ``clock``: who tells flows the time and sweeps, the kernel or the caller
-        (``set_now``, ``sweep``). ``secret``: of hashes, 64 bits, random where none is given.
+        (``set_now``, ``sweep``). ``secret``: of hashes, 64 bits, random where none is given. ``hooks``: those that may
+        be used; the kernel takes most of a second to verify the program of another.
         Raises ``BpfError``, also where the C layouts differ from ours."""
         room = capacity or Capacity()
         if room.vpcs > MOST_VPCS:
@@ -163,6 +172,9 @@ class PacketPath:
         loaded = BpfObject.open(compiled("gateway"))
         try:
             _check_layouts(loaded)
+            for program, served in HOOKS.items():
+                if served.isdisjoint(hooks):
+                    loaded.leave_out(program)
             loaded.set_rodata("vpc_capacity", _U32.pack(room.vpcs))
             loaded.set_rodata("icmp_rate", _U32.pack(icmp_rate))
             loaded.set_rodata("recording", bytes([record]))

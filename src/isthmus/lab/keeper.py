@@ -114,8 +114,10 @@ class Keeper:
 def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
     """Load and attach the packet path of a lab, inside its gateway's namespace; and the hook of every port."""
     room = Capacity(flows=objects.tables.flows or FLOWS)
-    path = stack.enter_context(closing(PacketPath.load(capacity=room)))
     plan = objects.plan
+    asked = {port.hook for port in plan.ports} | {link.hook for _, link in plan.links()}
+    hooks = {hook for each in asked for hook in _FALLBACK[each]}
+    path = stack.enter_context(closing(PacketPath.load(capacity=room, hooks=hooks)))
     ports = {port.interface: attach(path, port.hook, port.name, port.mac, port.mtu) for port in plan.ports}
     namespaces = {
         link.attachment: attach(path, link.hook, link.kernel_port, link.kernel_mac, link.mtu)
