@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from isthmus.lab.flows.ask import ask
+from isthmus.lab.service.ask import ask
 
 from isthmus.datapath.netns import NAMED, inside
 from isthmus.lab.probe.run import probe

@@ -1,0 +1,162 @@
+"""All BGP of a gateway: what every VPC learns goes into the packet path, and what it is offered is announced to it.
+
+One thread, one loop: whoever has it waits for ``fileno()`` as long as ``timeout()`` says, and calls ``serve()``. What
+neighbours do reaches packets in this order: a session that is down takes all its paths out of use by one write; the
+routes themselves go, and are withdrawn from others, as the daemon tells of them.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from isthmus.datapath import PacketPath
+from isthmus.model.types import Bgp, Vpc
+from isthmus.routing.advertise import Advertiser, Changes, Drain, Policy
+from isthmus.routing.domain import Domain
+from isthmus.routing.resolve import resolve
+from isthmus.routing.speakers import speaker
+from isthmus.tables.address import Family
+from isthmus.tables.entries import NextHop, Origin, Peer, Tables
+from isthmus.tables.learned import Down
+
+DRAIN_S: Final = 5.0
+"""So long neighbours know that the gateway will leave, before all is withdrawn (RFC 8326)."""
+_SLICE: Final = 2000  # prefixes whose announcements are worked out in one go
+
+
+class Place(NamedTuple):
+    """Where a VPC speaks BGP: its network namespace, and the names that its attachments (by index) have there."""
+
+    namespace: str
+    interfaces: Sequence[str]
+
+
+class Router:
+    """The BGP of all VPCs that have neighbours."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        vpcs: Mapping[str, Vpc],
+        places: Mapping[str, Place],
+        path: PacketPath,
+        folder: Path,
+        tell_down: Callable[[Collection[Down]], None],
+    ) -> None:
+        """Start the daemons. ``tables`` are compiled without assumed routes. ``tell_down`` is told of the neighbours
+        whose sessions are down. ``DaemonError``, ``PasswordMissing`` where one can't be started."""
+        self._tables, self._path, self._tell_down = tables, path, tell_down
+        self._down: frozenset[Down] = frozenset()
+        self._epoll = select.epoll()
+        self._waiting: list[tuple[str, Family, list[int]]] = []
+        self._drain_due = float("inf")
+        self.draining = False
+        self.domains: dict[str, Domain] = {}
+        settings = {name: bgp for name in places if (bgp := vpcs[name].bgp) is not None and bgp.neighbors}
+        for name, bgp in settings.items():
+            self.domains[name] = domain = Domain(
+                name,
+                speaker(vpcs[name], bgp, places[name].interfaces.__getitem__),
+                places[name].namespace,
+                folder / name,
+                path.learned(name),
+                self._resolver(name),
+            )
+            self._epoll.register(domain.fileno(), select.EPOLLIN)
+        learned = {name: domain.heard(lambda: self._down) for name, domain in self.domains.items()}
+        self._advertiser = Advertiser(tables, {name: _policy(bgp) for name, bgp in settings.items()}, learned)
+        for name, domain in self.domains.items():
+            domain.tell(self._advertiser.announced(name))
+        self._hear_of_lost()
+
+    def fileno(self) -> int:
+        """Readable when ``serve`` has something to do."""
+        return self._epoll.fileno()
+
+    def timeout(self) -> float | None:
+        """Seconds after which it has in any case; None: never."""
+        now = time.monotonic()
+        if self._waiting:
+            return 0.0
+        waits = [domain.timeout(now) for domain in self.domains.values()]
+        late = self._path.settle()
+        if late is not None:
+            waits.append(late)
+        if self._drain_due < float("inf"):
+            waits.append(max(0.0, self._drain_due - now))
+        return min(waits, default=None)
+
+    def serve(self) -> None:
+        """Do some of what there is to do."""
+        now = time.monotonic()
+        for name, domain in self.domains.items():
+            for changed in domain.serve(now):
+                self._waiting.append((name, changed.family, changed.keys))
+        self._hear_of_lost()
+        if self._waiting:
+            name, family, keys = self._waiting.pop(0)
+            if len(keys) > _SLICE:
+                self._waiting.insert(0, (name, family, keys[_SLICE:]))
+            self._say(self._advertiser.update(name, family, keys[:_SLICE]))
+        if now >= self._drain_due:
+            self._drain_due = float("inf")
+            self._say(self._advertiser.set_drain(Drain.WITHDRAWN))
+        self._path.settle()
+
+    def set_down(self, down: frozenset[Down]) -> None:
+        """What of all that routes lead to is down now: links and sessions. What is told of them changes with it."""
+        if down == self._down:
+            return
+        changed, self._down = down ^ self._down, down
+        self._say(self._advertiser.set_down(down))
+        for name, domain in self.domains.items():
+            peers = {each.address for each in changed if isinstance(each, Peer) and each.vpc == name}
+            links = any(not isinstance(each, Peer) and each.vpc == name for each in changed)
+            everybody = {str(neighbor.address) for neighbor in domain.speaker.neighbors}
+            for keys in domain.rib.keys_of(everybody if links else peers):
+                self._waiting.append((name, keys.family, keys.keys))
+
+    def drain(self, on: bool) -> None:
+        """Leave politely (RFC 8326): say so, and later withdraw all. Or stay after all."""
+        self.draining = on
+        self._say(self._advertiser.set_drain(Drain.ANNOUNCED if on else Drain.NO))
+        self._drain_due = time.monotonic() + DRAIN_S if on else float("inf")
+
+    def close(self) -> None:
+        """End all sessions and daemons."""
+        for domain in self.domains.values():
+            domain.close()
+        self._epoll.close()
+
+    def _say(self, changes: Changes) -> None:
+        for name, of_vpc in changes.items():
+            if name in self.domains:
+                self.domains[name].tell(of_vpc)
+
+    def _hear_of_lost(self) -> None:
+        """Tell whose sessions are down now."""
+        self._tell_down([Peer(name, peer) for name, domain in self.domains.items() for peer in domain.lost])
+
+    def _resolver(self, name: str) -> Callable[[Family, int, str], NextHop | None]:
+        vpc = self._tables.vpcs[name]
+
+        def find(family: Family, address: int, peer: str) -> NextHop | None:
+            return resolve(vpc, family, address, peer, Origin(f"VPC/{name}", f"BGP from {peer}"))
+
+        return find
+
+
+def _policy(bgp: Bgp) -> Policy:
+    def of(size: int) -> Iterable[tuple[int, ...]]:
+        return (each for each in bgp.communities if len(each) == size)
+
+    mode = "routes" if bgp.advertise == "routes" else "summary" if bgp.advertise == "summary" else None
+    return Policy(
+        tuple(high << 16 | low for high, low in of(2)),
+        tuple((one, two, three) for one, two, three in of(3)),
+        mode,  # type: ignore[arg-type]
+    )
