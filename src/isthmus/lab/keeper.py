@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Final, NamedTuple
 
-from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
+from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding, Wanted
 from isthmus.datapath.netns import inside
 from isthmus.lab.flows.answers import Answers
 from isthmus.lab.flows.service import Service
@@ -108,7 +108,7 @@ class Keeper:
                 except OSError as error:
                     self._complain(f"the kernel does not tell all neighbours: {error}")
         if self._path.event_fd in ready:
-            self._ask(self._path.poll())
+            self._ask(one for one in self._path.poll() if isinstance(one, Wanted))
 
     def _tell(self, follower: _Follower, neighbour: Neighbour) -> None:
         key = follower.attachments.get(neighbour.interface)
