@@ -14,8 +14,9 @@
 #include "lib/context.h"
 #include "lib/packet.h"
 #include "lib/verdict.h"
-#include "stages/parse.h"
+#include "stages/frame.h"
 #include "stages/classify.h"
+#include "stages/tags.h"
 #include "stages/path.h"
 #include "stages/rules.h"
 #include "stages/flow.h"
@@ -25,17 +26,20 @@
 #include "stages/next_hop.h"
 #include "stages/rewrite.h"
 #include "stages/mss.h"
+#include "stages/encapsulate.h"
 #include "stages/answer.h"
 #include "stages/fragment.h"
+#include "stages/namespace.h"
 #include "stages/sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* ttl, mtu, next hop, encapsulate: of a packet that may pass. */
-static __always_inline int send(void *ctx, const enum hook hook, struct packet *packet, const struct attachment *in)
+static __always_inline int send(void *ctx, const enum hook hook, struct packet *packet, struct attachment *in)
 {
 	struct ip *ip = &packet->ip;
 	struct attachment *out;
+	__u32 port, ifindex;
 	struct hop *hop;
 	__u64 mac;
 	bool pieces;
@@ -43,7 +47,7 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 	if (ip->ttl <= 1) {
 		struct answer say = { ip->family == IPV4 ? 11 : 3, 0, 0 };
 
-		return answer(ctx, hook, V_TTL, packet->peering, ip, in, &say);
+		return answer(ctx, hook, V_TTL, packet, in, &say);
 	}
 	hop = packet->hop ? hop_at(packet->hop) : share(packet->path.route, packet->seed, &packet->key);
 	if (!hop)
@@ -51,15 +55,13 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 	out = attachment_at(hop->attachment);
 	if (!out)
 		return finish(hook, V_INTERNAL, packet->peering);
-	if (out->kind != TAG_UNTAGGED)
-		return finish(hook, V_NOT_CARRIED, packet->peering);
 	if (!out->ifindex)
 		return finish(hook, V_NO_ATTACHMENT, packet->peering);
 	pieces = wire_length(ctx, hook, ip) > out->mtu;
 	if (pieces && !can_cut(ctx, hook, ip, out->mtu)) {
 		struct answer say = { ip->family == IPV4 ? 3 : 2, ip->family == IPV4 ? 4 : 0, out->mtu };
 
-		return answer(ctx, hook, V_TOO_BIG, packet->peering, ip, in, &say);
+		return answer(ctx, hook, V_TOO_BIG, packet, in, &say);
 	}
 	mac = resolve(hop, out, packet);
 	if (!mac)
@@ -68,9 +70,13 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 		return finish(hook, V_INTERNAL, packet->peering);
 	if (packet->ip.tcp & TCP_SYN && (in->mss || out->mss))
 		clamp_mss(ctx, hook, packet, in->mss && (!out->mss || in->mss < out->mss) ? in->mss : out->mss);
-	if (hook == TC && pieces && cut(ctx, ip, out->mtu, out->ifindex))
+	packet->entropy = flow_entropy(ip, packet->ports, pieces);
+	if (put_tag(ctx, hook, packet, out))
 		return finish(hook, V_INTERNAL, packet->peering);
-	return leave(hook, V_FORWARDED, out->port, out->ifindex, packet->peering);
+	exit_of(packet, out, &port, &ifindex);
+	if (hook == TC && pieces && cut(ctx, packet, out, ifindex))
+		return finish(hook, V_INTERNAL, packet->peering);
+	return leave(hook, V_FORWARDED, port, ifindex, packet->peering);
 }
 
 /* martian, path, source, rules, translate: of a packet to another VPC that follows no flow. 0 or a verdict. */
@@ -137,7 +143,7 @@ static __always_inline int find_flow(void *ctx, const enum hook hook, struct pac
 }
 
 /* gateway, then what becomes of it: what is for the gateway itself, and what may never cross. */
-static __always_inline int enter(void *ctx, const enum hook hook, struct packet *packet, const struct attachment *in)
+static __always_inline int enter(void *ctx, const enum hook hook, struct packet *packet, struct attachment *in)
 {
 	struct vpc *vpc = vpc_at(packet->generation * vpc_capacity + packet->vpc);
 	void *start = packet_start(ctx, hook), *end = packet_end(ctx, hook);
@@ -174,27 +180,6 @@ static __always_inline int enter(void *ctx, const enum hook hook, struct packet 
 	return send(ctx, hook, packet, in);
 }
 
-static __always_inline int parse(void *ctx, const enum hook hook, struct packet *packet, __u32 length)
-{
-	void *start = packet_start(ctx, hook), *end = packet_end(ctx, hook);
-	struct ethhdr *eth = start;
-
-	packet->ip.l3 = ETH_LEN;
-	packet->ip.flags = 0;
-	packet->frame = FRAME_OTHER;
-	if ((void *)(eth + 1) > end)
-		return V_MALFORMED;
-	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		packet->frame = FRAME_ARP;
-	if (eth->h_proto == bpf_htons(ETH_P_8021Q) || eth->h_proto == bpf_htons(ETH_P_8021AD))
-		packet->frame = FRAME_TAGGED;
-	if (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6))
-		return 0;
-	packet->frame = FRAME_IP;
-	packet->ip.family = eth->h_proto == bpf_htons(ETH_P_IP) ? IPV4 : IPV6;
-	return parse_ip(ctx, hook, &packet->ip, length - ETH_LEN, false);
-}
-
 static __always_inline int gateway(void *ctx, const enum hook hook)
 {
 	struct control *control = control_at(0);
@@ -213,25 +198,25 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 	packet->hop = 0;
 	packet->mapping = 0;
 	packet->state = 0;
-	verdict = parse(ctx, hook, packet, packet_known_length(ctx, hook));
-	stage_done();
-	if ((verdict || packet->ip.flags & ICMP_ERROR) && packet_pull(ctx, hook, MAX_OFFSET)) {
-		verdict = parse(ctx, hook, packet, packet_length(ctx, hook));
-		stage_done();
-	}
+	verdict = parse(ctx, hook, packet);
 	if (verdict)
 		return finish(hook, verdict, 0);
-	class = classify(ctx, hook, packet);
-	if (!class)
-		return finish(hook, V_UNKNOWN_TAG, 0);
-	if (class->role == ROLE_UNCLAIMED)
-		return finish(hook, V_PASSED, 0);
+	class = packet->frame == FRAME_TAGGED ? NULL : of_port(ctx, hook, packet);
+	if (!class || class->role == ROLE_VTEP) {
+		verdict = hook == XDP ? identify_xdp(ctx, packet) : identify_tc(ctx, packet);
+		stage_done();
+		if (verdict)
+			return finish(hook, verdict, 0);
+		class = &packet->class;
+	}
 	in = attachment_at(class->attachment);
 	eth = packet_start(ctx, hook);
 	if (!in || (void *)(eth + 1) > packet_end(ctx, hook))
 		return finish(hook, V_INTERNAL, 0);
-	if (class->role == ROLE_NAMESPACE)
-		return leave(hook, V_LOCAL, in->port, in->ifindex, 0);
+	if (class->role == ROLE_NAMESPACE) {
+		packet->class = *class;
+		return from_namespace(ctx, hook, packet, in);
+	}
 	if (packet->frame == FRAME_ARP)
 		return leave(hook, V_LOCAL, in->namespace_port, in->namespace_ifindex, 0);
 	if (packet->frame != FRAME_IP)

@@ -6,6 +6,8 @@
 
 #define VERDICT_COUNT 64
 #define MAX_HOPS 0x40u
+#define MAX_LABELS 0x4u
+#define LINK_UNDERLAY 0xffffffffu
 #define TRIE_NODE 0x80000000u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
@@ -18,6 +20,7 @@
 #define RULE_ANY_DST 0x8u
 #define ATTACHMENT_ICMP4 0x1u
 #define ATTACHMENT_ICMP6 0x2u
+#define ATTACHMENT_UNIFORM 0x4u
 #define TAG_ANY 0xfu
 #define FLOW_BACK 0x80000000u
 #define FLOW_RECORD 0xfffffffu
@@ -91,6 +94,7 @@ enum role {
 	ROLE_WIRE = 1,
 	ROLE_NAMESPACE = 2,
 	ROLE_UNCLAIMED = 3,
+	ROLE_VTEP = 4,
 };
 
 enum dimension {
@@ -175,6 +179,14 @@ struct classify_key {
 	__u16 kind; /* enum tag_kind; TAG_ANY: whatever nobody claims on the port */
 	__u32 outer;
 	__u32 inner;
+};
+
+/* An address of the gateway's own on an MPLS attachment, in one generation: whose untagged ARP and ND it is. */
+struct owner_key {
+	struct addr address;
+	__u32 ifindex;
+	__u16 generation;
+	__u16 family;
 };
 
 /* Whose packet it is. */
@@ -285,12 +297,15 @@ struct route {
 	struct span hops;
 };
 
-/* A next hop: a router on an attachment, or (on-link) the destination itself. */
+/* A next hop: a router on an attachment, the remote VTEP of a tunnel, or (on-link) the destination itself. */
 struct hop {
 	struct addr gateway;
 	__u64 id; /* stable id, for rendezvous hashing */
 	__u32 attachment;
-	__u32 adjacency; /* of the router; 0: on-link */
+	__u32 adjacency; /* of the router, or of the next hop to the VTEP; 0: on-link */
+	__u8 mac[6]; /* inner destination of a tunnel */
+	__u8 tunnel; /* IP version of the VTEP; 0: no tunnel */
+	__u8 pad;
 };
 
 /* How packets leave toward one VPC on one port. */
@@ -308,20 +323,31 @@ struct attachment {
 	__u32 outer;
 	__u32 inner;
 	__u32 mss; /* that TCP SYNs are clamped to, 0: not at all */
-	__u32 pad;
+	__u16 outer_type; /* EtherType of the outer VLAN tag */
+	__u8 label_count;
+	__u8 vtep_version; /* of IP, of the node's own VTEP; 0: there is none */
+	struct addr vtep;
+	__u32 labels[4]; /* MPLS label stack entries, outermost first; traffic class and TTL 0 */
+};
+
+/* A port of this node, by its slot in the devmap; changed in place. */
+struct exit {
+	__u32 ifindex;
+	__u8 mac[6];
+	__u16 pad;
 };
 
 /* A next hop's address on a link. */
 struct neighbour_key {
 	struct addr address;
-	__u32 link;
+	__u32 link; /* or LINK_UNDERLAY: of a VTEP */
 	__u32 family;
 };
 
 /* Its MAC address; changed in place, by one write of 8 bytes. */
 struct neighbour {
 	__u8 mac[6];
-	__u16 known;
+	__u16 known; /* not 0; of the next hop to a VTEP: the slot of the port on the way there */
 };
 
 /* What became of the last packet; written only where the object was loaded with `record`. */

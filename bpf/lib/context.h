@@ -52,14 +52,10 @@ static __always_inline __u32 packet_segment(void *ctx, const enum hook hook)
 	return ((struct __sk_buff *)ctx)->gso_size;
 }
 
-/* A VLAN tag that the kernel has taken out of the frame: 1 << 16 | id, or 0. */
-static __always_inline __u32 packet_vlan(void *ctx, const enum hook hook)
+/* Has the kernel taken a VLAN tag out of the frame, to carry it beside? */
+static __always_inline bool packet_tag_beside(void *ctx, const enum hook hook)
 {
-	struct __sk_buff *skb = ctx;
-
-	if (hook == XDP || !skb->vlan_present)
-		return 0;
-	return 1u << 16 | (skb->vlan_tci & 0xfff);
+	return hook == TC && ((struct __sk_buff *)ctx)->vlan_present;
 }
 
 /* Bytes of the frame as far as they are known without a call. */
@@ -78,6 +74,15 @@ static __always_inline bool packet_pull(void *ctx, const enum hook hook, __u32 l
 	if (packet_end(ctx, hook) - packet_start(ctx, hook) >= packet_length(ctx, hook))
 		return false;
 	return hook == XDP || bpf_skb_pull_data(skb, skb->len < length ? skb->len : length) == 0;
+}
+
+/*
+ * Make room for `bytes` in front of the frame. To the kernel they belong to a longer MAC header: where the IP packet starts and what
+ * it is stays as it was, so segments and checksums that are still to be made come out right.
+ */
+static __always_inline int packet_push(void *ctx, const enum hook hook, __u32 bytes)
+{
+	return hook == XDP ? bpf_xdp_adjust_head(ctx, -(int)bytes) : bpf_skb_change_head(ctx, bytes, 0);
 }
 
 /* Insert `room` bytes behind the Ethernet header after cutting the frame to `length` bytes. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The tables. Entries are never changed under a packet: new ones are written beside the old, and the
- * generation in `control` flips. Only neighbours and counters change in place.
+ * generation in `control` flips. Only neighbours, ports and counters change in place.
  */
 #pragma once
 #include <linux/bpf.h>
@@ -46,6 +46,8 @@ TABLE(allocations, allocation, 2)
 TABLE(interfaces, classified, 2)
 /* MAC addresses of routers that are next hops; slot 0 is never one. `neighbours` holds those of hosts on a link. */
 TABLE(adjacencies, neighbour, 1)
+/* Ports by their slot in `ports`, for what leaves through a tunnel. */
+TABLE(exits, exit, 1)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -53,6 +55,13 @@ struct {
 	__type(value, struct classified);
 	__uint(max_entries, 1);
 } classes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct owner_key);
+	__type(value, struct classified);
+	__uint(max_entries, 1);
+} owners SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

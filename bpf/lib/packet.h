@@ -70,6 +70,20 @@ struct subject {
 	__u8 proto, pad;
 };
 
+/* The far end of a VXLAN tunnel: where the packet came from, later where it goes to. */
+struct tunnel {
+	struct addr vtep;
+	union {
+		__u64 next_hop; /* as it stands in `adjacencies` */
+		struct {
+			__u8 mac[ETH_ALEN];
+			__u16 port; /* slot */
+		};
+	};
+	__u32 version; /* of IP */
+	__u32 pad;
+};
+
 struct packet {
 	struct ip ip;
 	struct key key;
@@ -82,7 +96,10 @@ struct packet {
 	struct flow_key flow_key;
 	struct flow_key inside; /* of its mapping */
 	struct subject subject;
-	struct key way;		    /* for the share of a flow's next hops */
+	struct key way;		 /* for the share of a flow's next hops */
+	struct classified class; /* where the port alone does not tell */
+	struct tunnel tunnel;
+	__u64 entropy;		    /* protocol << 32 | ports of the packet as it leaves */
 	__u64 seed;		    /* of the sending VPC */
 	__u32 generation, revision; /* its root tables, and the whole number */
 	__u32 vpc;
@@ -119,5 +136,9 @@ static __always_inline struct packet *packet_here(__u32 which)
 {
 	return bpf_map_lookup_elem(&packets, &which);
 }
+
+#define ARP_TARGET	(ETH_LEN + 24) /* protocol address (RFC 826), IPv4 over Ethernet */
+#define ND_SOLICITATION 135
+#define ND_TARGET	8 /* RFC 4861 4.3 */
 
 #define stage_done() asm volatile("" ::: "memory")

@@ -3,6 +3,7 @@
 #pragma once
 #include "lib/checksum.h"
 #include "lib/verdict.h"
+#include "stages/encapsulate.h"
 #include "stages/parse.h"
 
 #define QUOTE4	     548  /* 576 bytes in all: RFC 1812 4.3.2.3 */
@@ -132,9 +133,11 @@ __noinline int foresee_checksum(struct __sk_buff *ctx, __u32 transport, __u32 fi
 }
 
 /* Turn the packet into the answer to it and send it back; or drop it unanswered where no answer is due. */
-static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict, __u32 peering, const struct ip *ip,
-				  const struct attachment *attachment, const struct answer *say)
+static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict, struct packet *packet,
+				  struct attachment *attachment, const struct answer *say)
 {
+	const struct ip *ip = &packet->ip;
+	__u32 peering = packet->peering;
 	__u32 quote = ip->length, most = ip->family == IPV4 ? QUOTE4 : QUOTE6;
 	__u32 room = ip->family == IPV4 ? 28 : 48;
 	__u8 sender[ETH_ALEN], gateway[ETH_ALEN];
@@ -185,5 +188,8 @@ static __always_inline int answer(void *ctx, const enum hook hook, __u32 verdict
 		return finish(hook, verdict, peering);
 	if (hook == TC && ip->csum && checksum_pending(ctx))
 		foresee_checksum(ctx, room + ip->l4, room + ip->csum, room + ETH_LEN - sizeof(struct icmp));
+	packet->entropy = (__u64)(ip->family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) << 32;
+	if (put_tag(ctx, hook, packet, attachment))
+		return finish(hook, verdict, peering);
 	return answered(hook, verdict, attachment->port, attachment->ifindex, peering);
 }

@@ -6,6 +6,7 @@
 #pragma once
 #include "lib/checksum.h"
 #include "lib/context.h"
+#include "stages/encapsulate.h"
 #include "stages/parse.h"
 
 #define MAX_PIECES 64
@@ -34,8 +35,9 @@ struct pieces {
 	struct __sk_buff *skb;
 	struct payload *payload;
 	__u32 header, size, done, room, ifindex;
+	__u32 l3, tunnel;   /* where the packet starts in the frame; bytes of VXLAN around it */
 	__u16 offset, rest; /* of the packet itself: fragment offset; flags but for MF and offset */
-	__u8 more, failed;
+	__u8 more, failed, six;
 };
 
 /* Options without the copied flag become NOPs in later pieces, as Linux does; header checksum mended. */
@@ -80,17 +82,19 @@ static long send_piece(__u64 index, struct pieces *p)
 	__u64 changes = 0;
 
 	p->failed = 1;
-	if (bpf_skb_change_tail(p->skb, ETH_LEN + p->header + size, 0))
+	if (bpf_skb_change_tail(p->skb, p->l3 + p->header + size, 0))
 		return 1;
 	if (!sized(&size) ||
-	    bpf_skb_store_bytes(p->skb, ETH_LEN + p->header, p->payload->bytes + (p->done & 0xffff), size, 0))
+	    bpf_skb_store_bytes(p->skb, p->l3 + p->header, p->payload->bytes + (p->done & 0xffff), size, 0))
 		return 1;
-	if (bpf_skb_pull_data(p->skb, ETH_LEN + p->header))
+	if (bpf_skb_pull_data(p->skb, p->l3 + p->header))
 		return 1;
 	start = packet_start(p->skb, TC);
 	end = packet_end(p->skb, TC);
-	ip = start + ETH_LEN;
+	ip = start + (p->l3 & 0xff);
 	if ((void *)(ip + 1) > end)
+		return 1;
+	if (p->tunnel && set_outer_length(start, end, p->six, ETH_LEN + p->header + size))
 		return 1;
 	fragment = bpf_htons(p->rest | offset | (!last || p->more ? 0x2000 : 0));
 	changes += csum_change16(ip->tot_len, bpf_htons(p->header + size)) + csum_change16(ip->frag_off, fragment);
@@ -108,12 +112,19 @@ static long send_piece(__u64 index, struct pieces *p)
 }
 
 /* All pieces but the last are on their way, the last is in the buffer; nonzero where it can't be cut. */
-static __noinline int cut(struct __sk_buff *skb, const struct ip *ip, __u32 mtu, __u32 ifindex)
+static __noinline int cut(struct __sk_buff *skb, const struct packet *packet, const struct attachment *out,
+			  __u32 ifindex)
 {
+	const struct ip *ip = &packet->ip;
 	__u32 slot = bpf_get_smp_processor_id(), header = ip->l4 - ip->l3, size = ip->length - header;
 	struct pieces p = { .skb = skb, .header = header, .size = size, .ifindex = ifindex };
 	void *start = packet_start(skb, TC), *end = packet_end(skb, TC);
-	struct iphdr *v4 = start + ETH_LEN;
+	struct iphdr *v4;
+
+	p.l3 = ip->l3 + tag_bytes(out);
+	p.tunnel = out->kind == TAG_VXLAN;
+	p.six = out->vtep_version == 6;
+	v4 = start + (p.l3 & 0xff);
 
 	p.payload = bpf_map_lookup_elem(&payloads, &slot);
 	if (!p.payload || (void *)(v4 + 1) > end)
@@ -121,8 +132,8 @@ static __noinline int cut(struct __sk_buff *skb, const struct ip *ip, __u32 mtu,
 	p.offset = ip->offset;
 	p.rest = bpf_ntohs(v4->frag_off) & 0xc000;
 	p.more = (v4->frag_off & bpf_htons(0x2000)) != 0;
-	p.room = mtu - header;
-	if (!sized(&size) || bpf_skb_load_bytes(skb, ip->l4, p.payload->bytes, size))
+	p.room = out->mtu - header;
+	if (!sized(&size) || bpf_skb_load_bytes(skb, p.l3 + header, p.payload->bytes, size))
 		return -1;
 	bpf_loop(MAX_PIECES, send_piece, &p, 0);
 	return p.failed || p.done < size;

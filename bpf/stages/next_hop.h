@@ -40,16 +40,40 @@ static __always_inline void ask(const struct neighbour_key *key)
 	bpf_ringbuf_output(&wanted, (void *)key, sizeof(*key), 0);
 }
 
+/* Protocol and ports for the entropy of a tunnel; a piece of a packet shows no ports. */
+static __always_inline __u64 flow_entropy(const struct ip *ip, struct ports ports, bool pieces)
+{
+	bool shown = ip->flags & PORTS && !(ip->flags & FRAGMENT) && !pieces;
+
+	return (__u64)ip->proto << 32 | (shown ? (__u32)ports.src << 16 | ports.dst : 0);
+}
+
+/* Lead the packet to the VTEP of a next hop; false, and it is asked for, where the way to it is not known. */
+static __always_inline bool set_tunnel(struct packet *packet, const struct hop *hop)
+{
+	volatile __u64 *found = (__u64 *)neighbour_at(hop->adjacency);
+
+	packet->tunnel.vtep = hop->gateway;
+	packet->tunnel.version = hop->tunnel;
+	packet->tunnel.next_hop = found ? *found : 0;
+	if (packet->tunnel.next_hop)
+		return true;
+	ask(&(struct neighbour_key){ hop->gateway, LINK_UNDERLAY, hop->tunnel == 4 ? IPV4 : IPV6 });
+	return false;
+}
+
 /*
  * The next hop's record in one piece, MAC first: a router's by its adjacency, a host's by its address on the link. Unknown: 0, and
- * it is asked for.
+ * it is asked for. Of a tunnel the remote's inner MAC, once the way to its VTEP is known.
  */
-static __always_inline __u64 resolve(const struct hop *hop, const struct attachment *out, const struct packet *packet)
+static __always_inline __u64 resolve(const struct hop *hop, const struct attachment *out, struct packet *packet)
 {
 	struct neighbour_key key = { hop->adjacency ? hop->gateway : packet->dst, out->link, packet->ip.family };
 	volatile __u64 *found;
 	__u64 mac = 0;
 
+	if (hop->tunnel)
+		return set_tunnel(packet, hop) ? *(const __u64 *)hop->mac : 0;
 	if (hop->adjacency)
 		found = (__u64 *)neighbour_at(hop->adjacency);
 	else

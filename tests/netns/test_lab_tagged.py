@@ -18,10 +18,10 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from isthmus.lab.service.ask import ask
 
 from isthmus.datapath.netns import NAMED, inside
 from isthmus.lab.probe.run import probe
+from isthmus.lab.service.ask import ask
 from isthmus.lab.state import ROOT, Objects, State
 from isthmus.lab.tagger import FAULTS, Count
 from tests.netns.labs import lab, of_files

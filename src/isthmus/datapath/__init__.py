@@ -4,7 +4,7 @@ It takes ``isthmus.tables`` and nothing else of ours; what a peering is it never
 """
 
 from isthmus.datapath.bindings import Bindings, Hook, PortBinding
-from isthmus.datapath.gateway import Capacity, Outcome, PacketPath, Wanted
+from isthmus.datapath.gateway import Capacity, Outcome, PacketPath, Wanted, WantedTunnel
 from isthmus.datapath.libbpf import BpfError
 from isthmus.datapath.store import TableFull
 
@@ -18,4 +18,5 @@ __all__ = [
     "PortBinding",
     "TableFull",
     "Wanted",
+    "WantedTunnel",
 ]

@@ -102,8 +102,8 @@ class Reader:
         return metric, length, local, tuple(self._hop(first + index) for index in range(count))
 
     def _hop(self, slot: int) -> Value:
-        hi, lo, stable, attachment, adjacency = self._record("hops", slot)
-        return hi << 64 | lo, stable, self._attachment(attachment), bool(adjacency)
+        hi, lo, stable, attachment, adjacency, *tunnel = self._record("hops", slot)
+        return hi << 64 | lo, stable, self._attachment(attachment), bool(adjacency), *tunnel
 
     def _attachment(self, slot: int) -> Value:
         v = self._record("attachments", slot)

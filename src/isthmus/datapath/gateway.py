@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from isthmus.datapath.adjacencies import Adjacencies
 from isthmus.datapath.barrier import Barrier
-from isthmus.datapath.bindings import Bindings, Hook
+from isthmus.datapath.bindings import Bindings, Hook, PortBinding
 from isthmus.datapath.conversations import (
     MOST_VPCS,
     QUARANTINE_TICKS,
@@ -46,10 +47,11 @@ from isthmus.datapath.roots import Roots
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey, SideKey, Tables
-from isthmus.tables.layout import RECORDS
+from isthmus.tables.layout import LINK_UNDERLAY, RECORDS
 from isthmus.tables.verdicts import Verdict
 
 _U32 = struct.Struct("<I")
+_EXIT_STRIDE = -(-RECORDS["exit"].size // 8) * 8
 _MASK32 = 0xFFFFFFFF
 
 Clock = Literal["kernel", "manual"]
@@ -75,7 +77,7 @@ HOOKS: Mapping[str, frozenset[Hook]] = {
 }
 """Programs, and the hooks that each is for."""
 
-TWICE = ("vpcs", "interfaces", "classes")
+TWICE = ("vpcs", "interfaces", "classes", "owners")
 """Root tables: once for each generation."""
 
 
@@ -97,6 +99,7 @@ class Capacity:
     hops: int = 65536
     attachments: int = 8192
     classes: int = 16384
+    owners: int = 16384
     interfaces: int = 16384
     adjacencies: int = 65536
     neighbours: int = 262144
@@ -124,6 +127,13 @@ class Wanted(NamedTuple):
     address: int
 
 
+class WantedTunnel(NamedTuple):
+    """A remote VTEP (left-aligned address) that packets wanted and that no way is known to."""
+
+    family: Family
+    vtep: int
+
+
 class PacketPath:
     """The BPF programs and their tables. ``apply`` puts new tables beside the old ones and flips one word."""
 
@@ -139,12 +149,12 @@ class PacketPath:
         self._vpc_names = Names("VPCs", capacity.vpcs)
         self._peering_names = Names("peerings", 1 << 31)
         self._links_of = Names("attachments", capacity.attachments)
-        self._adjacency = Names("routers", capacity.adjacencies - 1)
-        self._adjacencies = loaded.map("adjacencies").mmap()
+        self._adjacencies = Adjacencies(loaded, capacity.adjacencies)
+        self._exits = loaded.map("exits").mmap()
         self._ports = Names("ports", capacity.ports - 1)
         self._neighbours = Neighbours(loaded.map("neighbours"), capacity.neighbours // 4)
         self._side_numbers = Names("sides", capacity.sides)
-        self._numbers = Numbers({}, {}, {}, {}, {}, set())
+        self._numbers = Numbers({}, {}, {}, {}, {}, set(), {})
         self._conversations = Conversations(loaded, self._vpc_names.name, self._peering_names.name)
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
@@ -188,6 +198,7 @@ class PacketPath:
             loaded.set_rodata("secret", (secrets.randbits(64) if secret is None else secret).to_bytes(8, sys.byteorder))
             loaded.resize("payloads", possible_cpus())
             loaded.resize("answer_times", room.attachments)
+            loaded.resize("exits", room.ports)
             loaded.load()
             made = cls(loaded, room)
             if clock == "kernel":
@@ -280,8 +291,9 @@ class PacketPath:
                 self._object.map("exhausted").update(_U32.pack(number), bytes(8 * possible_cpus()))
         self._side_numbers.keep(numbers.sides)
         self._links_of.keep(numbers.exits)
-        self._adjacency.keep(numbers.adjacencies)
+        self._adjacencies.keep(numbers.adjacencies)
         ports = {index for leave in numbers.exits.values() for index in (leave.ifindex, leave.namespace_ifindex)}
+        ports |= numbers.ports.keys()
         for ifindex, slot in self._ports.items():
             if ifindex not in ports:
                 self._object.map("ports").delete(_U32.pack(slot + 1))
@@ -295,13 +307,19 @@ class PacketPath:
         if key not in self._links_of:
             return False
         entry = known(mac)
-        router = NextHopKey(key, family, address)
-        if router in self._adjacency:
-            self._write_adjacency(self._adjacency.number(router) + 1, entry)
+        self._adjacencies.set_router(NextHopKey(key, family, address), entry)
         return self._neighbours.put(self._links_of.number(key), family, address, entry if mac is not None else None)
 
-    def _write_adjacency(self, slot: int, entry: bytes) -> None:
-        self._adjacencies[8 * slot : 8 * slot + 8] = entry
+    def set_tunnel(self, family: Family, vtep: int, ifindex: int | None, mac: bytes | None) -> bool:
+        """The kernel's way to a remote VTEP (left-aligned address): the port, and the MAC of the next hop there.
+        None for either: not known any more.
+
+        False where it could not be noted: no route of the tables leads to the VTEP, or the port is none of the
+        ``Bindings``."""
+        if ifindex is None or mac is None:
+            return self._adjacencies.set_tunnel(family, vtep, bytes(6), 0)
+        slot = self._numbers.ports.get(ifindex)
+        return slot is not None and self._adjacencies.set_tunnel(family, vtep, mac, slot)
 
     def counters(self) -> dict[Verdict, int]:
         """Packets by verdict since the load, all CPUs together."""
@@ -316,16 +334,18 @@ class PacketPath:
         """Readable when ``poll`` has something."""
         return self._ring.fd
 
-    def poll(self, timeout_ms: int = 0) -> list[Wanted]:
-        """Next hops to resolve, each once."""
+    def poll(self, timeout_ms: int = 0) -> list[Wanted | WantedTunnel]:
+        """Next hops to resolve, each once: on an attachment, or to the VTEP at the end of a tunnel."""
         self._ring.poll(timeout_ms)
         raw, self._wanted[:] = dict.fromkeys(self._wanted), []
-        found = []
+        found: list[Wanted | WantedTunnel] = []
         for entry in raw:
             high, low, link, six = RECORDS["neighbour_key"].unpack(entry)
+            family: Family = 6 if six else 4
             key = self._links_of.name(link)
-            if isinstance(key, AttachmentKey):
-                family: Family = 6 if six else 4
+            if link == LINK_UNDERLAY:
+                found.append(WantedTunnel(family, high << 64 | low))
+            elif isinstance(key, AttachmentKey):
                 found.append(Wanted(key, family, high << 64 | low))
         return found
 
@@ -381,42 +401,34 @@ class PacketPath:
             {name: self._vpc_names.number(name) for name in tables.vpcs},
             {key.peering: self._peering_names.number(key.peering) for key in tables.sides},
             exits,
-            self._number_routers(tables),
+            self._adjacencies.number(tables, self._links_of, self._neighbours),
             {key: self._side_numbers.number(key) for key in tables.sides},
             remembering(tables) | (set(self._numbers.remembering) & tables.vpcs.keys()),
+            {port.ifindex: self._port(port) for port in bindings.ports.values()},
+            self._vtep(tables, bindings),
         )
 
-    def _number_routers(self, tables: Tables) -> dict[NextHopKey, int]:
-        """Adjacency slots of all routers that are next hops; a new one starts with what its link knows of it."""
-        found: dict[NextHopKey, int] = {}
-        for vpc in tables.vpcs.values():
-            for family, routes in vpc.routes.items():
-                for hop in (hop for route in routes for hop in route.next_hops if hop.gateway is not None):
-                    router = NextHopKey(hop.attachment, family, hop.gateway or 0)
-                    if router in found:
-                        continue
-                    new = router not in self._adjacency
-                    found[router] = self._adjacency.number(router) + 1
-                    if new:
-                        link = self._links_of.number(hop.attachment)
-                        self._write_adjacency(found[router], self._neighbours.get(link, family, router.address))
-        return found
+    def _vtep(self, tables: Tables, bindings: Bindings) -> Exit | None:
+        port = bindings.ports.get(tables.vtep.interface) if tables.vtep else None
+        return Exit(0, port.ifindex, self._port(port), port.mac, port.mtu) if port else None
 
     def _exit(self, key: AttachmentKey, bindings: Bindings) -> Exit:
         port, namespace = bindings.ports.get(key.interface), bindings.namespaces.get(key)
         return Exit(
             self._links_of.number(key),
             port.ifindex if port else 0,
-            self._port(port.ifindex) if port else 0,
+            self._port(port) if port else 0,
             port.mac if port else bytes(6),
             port.mtu if port else 0,
             namespace.ifindex if namespace else 0,
-            self._port(namespace.ifindex) if namespace else 0,
+            self._port(namespace) if namespace else 0,
         )
 
-    def _port(self, ifindex: int) -> int:
-        slot = self._ports.number(ifindex) + 1  # slot 0 stays empty: it is where "no port" points
-        self._object.map("ports").update(_U32.pack(slot), _U32.pack(ifindex))
+    def _port(self, port: PortBinding) -> int:
+        slot = self._ports.number(port.ifindex) + 1  # slot 0 stays empty: it is where "no port" points
+        self._object.map("ports").update(_U32.pack(slot), _U32.pack(port.ifindex))
+        record = RECORDS["exit"].pack(port.ifindex, *port.mac, 0)
+        self._exits[_EXIT_STRIDE * slot : _EXIT_STRIDE * slot + len(record)] = record
         return slot
 
 

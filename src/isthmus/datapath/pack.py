@@ -22,10 +22,12 @@ from isthmus.tables.entries import (
     Side,
     SideKey,
     Tables,
+    TagKind,
     Vpc,
+    Vtep,
 )
 from isthmus.tables.flows import MOST_POOL, port_stride, ticks
-from isthmus.tables.layout import FLAGS, RECORDS
+from isthmus.tables.layout import FLAGS, MAX_LABELS, RECORDS
 from isthmus.tables.share import next_hop_id, stable_id
 
 Span = tuple[int, int]
@@ -46,15 +48,23 @@ class Exit(NamedTuple):
 
 
 class NextHopKey(NamedTuple):
-    """A router on a link; ``address`` left-aligned."""
+    """A router on a link; ``address`` left-aligned. Without a link: a remote VTEP."""
 
-    attachment: AttachmentKey
+    attachment: AttachmentKey | None
     family: Family
     address: int
 
 
+def next_hop_key(family: Family, hop: NextHop) -> NextHopKey | None:
+    """Whose MAC address leads to a next hop of a route of this family; None: that of each destination itself."""
+    if hop.tunnel is not None:
+        return NextHopKey(None, hop.tunnel.family, hop.tunnel.vtep)
+    return None if hop.gateway is None else NextHopKey(hop.attachment, family, hop.gateway)
+
+
 class Numbers(NamedTuple):
-    """Stable numbers of what is named: they outlive a change of the configuration. ``remembering``: VPCs with flows."""
+    """Stable numbers of what is named: they outlive a change of the configuration. ``remembering``: VPCs with flows.
+    ``ports``: slots in the devmap by interface index. ``vtep``: where the node's own VTEP is."""
 
     vpcs: Mapping[str, int]
     peerings: Mapping[str, int]
@@ -62,13 +72,16 @@ class Numbers(NamedTuple):
     adjacencies: Mapping[NextHopKey, int]
     sides: Mapping[SideKey, int]
     remembering: Collection[str]
+    ports: Mapping[int, int]
+    vtep: Exit | None = None
 
 
 class Packed(NamedTuple):
-    """The roots: a record for each VPC (by number), and the slot of each attachment."""
+    """The roots: a record for each VPC (by number), the slot of each attachment, and that of the VTEP (0: none)."""
 
     vpcs: dict[int, bytes]
     attachments: dict[AttachmentKey, int]
+    vtep: int
 
 
 class Packer:
@@ -84,12 +97,11 @@ class Packer:
         """All of it; raises ``TableFull`` before anything that packets read has changed."""
         for vpc in tables.vpcs.values():
             for attachment in vpc.attachments:
-                self._attachments[attachment.key] = self._attachment(attachment)
+                self._attachments[attachment.key] = self._attachment(attachment, tables.vtep)
         for side in tables.sides.values():
             self._sides[side.key] = self._side(side)
-        return Packed(
-            {self._numbers.vpcs[name]: self._vpc(vpc) for name, vpc in tables.vpcs.items()}, self._attachments
-        )
+        vpcs = {self._numbers.vpcs[name]: self._vpc(vpc) for name, vpc in tables.vpcs.items()}
+        return Packed(vpcs, self._attachments, self._vtep(tables.vtep))
 
     def _put(self, table: str, *records: bytes) -> int:
         return self._store[table].put(b"".join(records))
@@ -97,12 +109,14 @@ class Packer:
     def _span(self, table: str, records: list[bytes]) -> Span:
         return (self._put(table, *records), len(records)) if records else _NONE
 
-    def _attachment(self, attachment: Attachment) -> int:
+    def _attachment(self, attachment: Attachment, vtep: Vtep | None) -> int:
         leave = self._numbers.exits[attachment.key]
         sources = attachment.icmp_source
         flags = sum(FLAGS[f"ATTACHMENT_ICMP{family}"] for family in FAMILIES if sources.get(family) is not None)
-        mtu = min(filter(None, (attachment.mtu, leave.mtu)), default=0)
+        flags |= FLAGS["ATTACHMENT_UNIFORM"] * attachment.uniform
         tag = attachment.key.tag
+        own = vtep if tag.kind is TagKind.VXLAN else None
+        mtu = min(filter(None, (attachment.mtu, max(0, leave.mtu - overhead(attachment, vtep)))), default=0)
         return self._put(
             "attachments",
             RECORDS["attachment"].pack(
@@ -120,9 +134,22 @@ class Packer:
                 tag.outer,
                 tag.inner,
                 attachment.mss,
-                0,
+                attachment.outer_type,
+                len(attachment.push),
+                own.family if own else 0,
+                *_addr(own.address if own else 0),
+                *_labels(attachment.push),
             ),
         )
+
+    def _vtep(self, vtep: Vtep | None) -> int:
+        """The VTEP as an attachment without a VPC: what tells VXLAN from all else on its interface."""
+        own = self._numbers.vtep
+        if vtep is None or own is None:
+            return 0
+        head = (0, 0, 0, 0, own.link, own.ifindex, 0, own.mtu, own.port, 0, *own.mac, 0, TagKind.VXLAN, 0, 0, 0, 0, 0)
+        record = RECORDS["attachment"].pack(*head, vtep.family, *_addr(vtep.address), *_labels(()))
+        return self._put("attachments", record)
 
     def _side(self, side: Side) -> int:
         records = [self._rule(rule) for rule in side.rules or ()]
@@ -249,10 +276,31 @@ class Packer:
         return self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, *hops))
 
     def _hop(self, family: Family, hop: NextHop) -> bytes:
-        slot, adjacency = self._attachments[hop.attachment], 0
-        if hop.gateway is not None:
-            adjacency = self._numbers.adjacencies[NextHopKey(hop.attachment, family, hop.gateway)]
-        return RECORDS["hop"].pack(*_addr(hop.gateway or 0), next_hop_id(hop), slot, adjacency)
+        key = next_hop_key(family, hop)
+        return RECORDS["hop"].pack(
+            *_addr(key.address if key else 0),
+            next_hop_id(hop),
+            self._attachments[hop.attachment],
+            self._numbers.adjacencies[key] if key else 0,
+            *(hop.tunnel.mac if hop.tunnel else bytes(6)),
+            hop.tunnel.family if hop.tunnel else 0,
+            0,
+        )
+
+
+def overhead(attachment: Attachment, vtep: Vtep | None) -> int:
+    """Bytes that the tag takes from the port's MTU: ports carry one VLAN tag beside it."""
+    kind = attachment.key.tag.kind
+    if kind is TagKind.VXLAN:
+        return 70 if vtep and vtep.family == 6 else 50  # inner Ethernet 14, IP 20 or 40, UDP 8, VXLAN 8
+    return {TagKind.QINQ: 4, TagKind.MPLS: 4 * len(attachment.push)}.get(kind, 0)
+
+
+def _labels(push: tuple[int, ...]) -> tuple[int, ...]:
+    """Label stack entries (RFC 3032) but for traffic class and TTL: label << 12, and the bit of the bottom."""
+    last = len(push) - 1
+    entries = [label << 12 | (index == last) << 8 for index, label in enumerate(push)]
+    return (*entries, *[0] * (MAX_LABELS - len(entries)))
 
 
 def remembering(tables: Tables) -> set[str]:

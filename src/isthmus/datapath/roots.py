@@ -5,9 +5,10 @@ from __future__ import annotations
 from isthmus.datapath.bindings import Bindings
 from isthmus.datapath.libbpf import BpfObject
 from isthmus.datapath.pack import Numbers, Packed
-from isthmus.tables.entries import Tables, TagKind
+from isthmus.tables.entries import Attachment, Tables, TagKind
 from isthmus.tables.layout import FLAGS, RECORDS, ROLES
 
+_MASK64 = (1 << 64) - 1
 _STRIDE = -(-RECORDS["classified"].size // 8) * 8
 
 
@@ -18,8 +19,10 @@ class Roots:
         self._vpcs = loaded.map("vpcs").mmap()
         self._interfaces = loaded.map("interfaces").mmap()
         self._classes = loaded.map("classes")
+        self._owners = loaded.map("owners")
         self._vpc_capacity, self._interface_capacity = vpcs, interfaces
         self._keys: list[set[bytes]] = [set(), set()]
+        self._owned: list[set[bytes]] = [set(), set()]
 
     def write(self, generation: int, tables: Tables, bindings: Bindings, numbers: Numbers, packed: Packed) -> None:
         """All roots of a generation, and nothing that an attempt before may have left of it."""
@@ -32,6 +35,9 @@ class Roots:
         for key in self._keys[generation]:
             self._classes.delete(key)
         self._keys[generation] = set()
+        for key in self._owned[generation]:
+            self._owners.delete(key)
+        self._owned[generation] = set()
         size = self._interface_capacity * _STRIDE
         self._interfaces[generation * size : (generation + 1) * size] = bytes(size)
 
@@ -56,19 +62,29 @@ class Roots:
             for attachment in vpc.attachments:
                 key, slot = attachment.key, packed.attachments[attachment.key]
                 leave = numbers.exits[key]
-                if key.tag.kind is not TagKind.UNTAGGED:
-                    continue  # nothing is carried on tags yet
-                tag = key.tag
                 if leave.ifindex:
-                    self._claim(generation, leave.ifindex, tag, numbers.vpcs[name], slot, ROLES["WIRE"])
+                    self._claim(generation, leave.ifindex, key.tag, numbers.vpcs[name], slot, ROLES["WIRE"])
+                    if key.tag.kind is TagKind.MPLS:
+                        self._own(generation, leave.ifindex, attachment, numbers.vpcs[name], slot)
                 if leave.namespace_ifindex:
                     self._claim(
                         generation, leave.namespace_ifindex, (0, 0, 0), numbers.vpcs[name], slot, ROLES["NAMESPACE"]
                     )
+        if packed.vtep and numbers.vtep:
+            self._claim(generation, numbers.vtep.ifindex, (0, 0, 0), 0, packed.vtep, ROLES["VTEP"])
         for interface, policy in tables.ports.items():
             port = bindings.ports.get(interface)
             if port and policy.unclaimed == "pass":
                 self._claim(generation, port.ifindex, (FLAGS["TAG_ANY"], 0, 0), 0, 0, ROLES["UNCLAIMED"])
+
+    def _own(self, generation: int, ifindex: int, attachment: Attachment, vpc: int, slot: int) -> None:
+        """The addresses that untagged ARP and ND of an MPLS attachment are about; of two equal ones the first."""
+        value = RECORDS["classified"].pack(vpc, slot, ROLES["WIRE"])
+        for family, address, _ in attachment.addresses:
+            key = RECORDS["owner_key"].pack(address >> 64, address & _MASK64, ifindex, generation, int(family == 6))
+            if key not in self._owned[generation]:
+                self._owners.update(key, value)
+                self._owned[generation].add(key)
 
     def _claim(
         self, generation: int, ifindex: int, tag: tuple[TagKind | int, int, int], vpc: int, attachment: int, role: int

@@ -74,6 +74,9 @@ def record(name: str, about: str, *fields: Field) -> Record:
     return made
 
 
+MAX_LABELS = 4
+"""MPLS labels that one attachment pushes."""
+
 ADDR = record("addr", "A left-aligned 128-bit address in host order.", Field("hi", "__u64"), Field("lo", "__u64"))
 SPAN = record("span", "A run of entries in another table.", Field("first", "__u32"), Field("count", "__u32"))
 CONTROL = record(
@@ -96,6 +99,14 @@ CLASSIFY_KEY = record(
     Field("kind", "__u16", 1, "enum tag_kind; TAG_ANY: whatever nobody claims on the port"),
     Field("outer", "__u32"),
     Field("inner", "__u32"),
+)
+OWNER_KEY = record(
+    "owner_key",
+    "An address of the gateway's own on an MPLS attachment, in one generation: whose untagged ARP and ND it is.",
+    Field("address", "struct addr"),
+    Field("ifindex", "__u32"),
+    Field("generation", "__u16"),
+    Field("family", "__u16"),
 )
 CLASSIFIED = record(
     "classified",
@@ -207,11 +218,14 @@ ROUTE = record(
 )
 HOP = record(
     "hop",
-    "A next hop: a router on an attachment, or (on-link) the destination itself.",
+    "A next hop: a router on an attachment, the remote VTEP of a tunnel, or (on-link) the destination itself.",
     Field("gateway", "struct addr"),
     Field("id", "__u64", 1, "stable id, for rendezvous hashing"),
     Field("attachment", "__u32"),
-    Field("adjacency", "__u32", 1, "of the router; 0: on-link"),
+    Field("adjacency", "__u32", 1, "of the router, or of the next hop to the VTEP; 0: on-link"),
+    Field("mac", "__u8", 6, "inner destination of a tunnel"),
+    Field("tunnel", "__u8", 1, "IP version of the VTEP; 0: no tunnel"),
+    Field("pad", "__u8"),
 )
 ATTACHMENT = record(
     "attachment",
@@ -229,20 +243,31 @@ ATTACHMENT = record(
     Field("outer", "__u32"),
     Field("inner", "__u32"),
     Field("mss", "__u32", 1, "that TCP SYNs are clamped to, 0: not at all"),
-    Field("pad", "__u32"),
+    Field("outer_type", "__u16", 1, "EtherType of the outer VLAN tag"),
+    Field("label_count", "__u8"),
+    Field("vtep_version", "__u8", 1, "of IP, of the node's own VTEP; 0: there is none"),
+    Field("vtep", "struct addr"),
+    Field("labels", "__u32", MAX_LABELS, "MPLS label stack entries, outermost first; traffic class and TTL 0"),
+)
+EXIT = record(
+    "exit",
+    "A port of this node, by its slot in the devmap; changed in place.",
+    Field("ifindex", "__u32"),
+    Field("mac", "__u8", 6),
+    Field("pad", "__u16"),
 )
 NEIGHBOUR_KEY = record(
     "neighbour_key",
     "A next hop's address on a link.",
     Field("address", "struct addr"),
-    Field("link", "__u32"),
+    Field("link", "__u32", 1, "or LINK_UNDERLAY: of a VTEP"),
     Field("family", "__u32"),
 )
 NEIGHBOUR = record(
     "neighbour",
     "Its MAC address; changed in place, by one write of 8 bytes.",
     Field("mac", "__u8", 6),
-    Field("known", "__u16"),
+    Field("known", "__u16", 1, "not 0; of the next hop to a VTEP: the slot of the port on the way there"),
 )
 TRACE = record(
     "trace_record",
@@ -313,12 +338,16 @@ FRAGMENT = record(
 TRIE_NODE = 1 << 31
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
+LINK_UNDERLAY = 0xFFFFFFFF
+"""In place of a link's number: the address is that of a VTEP, which the kernel has a route to."""
 FLOW_BACK, FLOW_RECORD = 1 << 31, (1 << 28) - 1
 """In a reference to a flow: it is about the answers' direction; and the number of its record."""
 USERS_OVER = 1 << 31
 """`users` of a mapping that is being taken out."""
 FLAGS = {
     "MAX_HOPS": MAX_HOPS,
+    "MAX_LABELS": MAX_LABELS,
+    "LINK_UNDERLAY": LINK_UNDERLAY,
     "TRIE_NODE": TRIE_NODE,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,
@@ -331,6 +360,7 @@ FLAGS = {
     "RULE_ANY_DST": 8,
     "ATTACHMENT_ICMP4": 1,
     "ATTACHMENT_ICMP6": 2,
+    "ATTACHMENT_UNIFORM": 4,
     "TAG_ANY": 15,
     "FLOW_BACK": FLOW_BACK,
     "FLOW_RECORD": FLOW_RECORD,
@@ -346,8 +376,9 @@ TIMEOUTS = {"UDP": 0, "TCP_TRANSITORY": 1, "TCP_ESTABLISHED": 2, "ICMP": 3}
 PHASES = {"FREE": 0, "LIVE": 1, "OVER": 2, "GONE": 3, "BUSY": 128}
 """Of a record: to be had; matching packets; matching none any more; out of the index. BUSY: a bit, someone writes."""
 RECORD_KINDS = {"FLOW": 0, "MAPPING": 1, "USAGE": 2}
-ROLES = {"NONE": 0, "WIRE": 1, "NAMESPACE": 2, "UNCLAIMED": 3}
-"""Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, or nobody that we know; 0: an empty slot."""
+ROLES = {"NONE": 0, "WIRE": 1, "NAMESPACE": 2, "UNCLAIMED": 3, "VTEP": 4}
+"""Who sent a frame: a VPC's link, the gateway's own kernel in that VPC, nobody that we know, or the underlay of VXLAN;
+0: an empty slot."""
 DIMENSIONS = {"SPORT": 0, "DPORT": 1, "SRC": 2, "DST": 3}
 """What rules are told apart by: a port (type, code), or an address."""
 RULE_CLASSES = {"TCP": 0, "UDP": 1, "ICMP": 2, "OTHER": 3, "COUNT": 4}
