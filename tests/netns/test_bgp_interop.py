@@ -29,7 +29,7 @@ from isthmus.routing.bird.control import Watch
 from isthmus.routing.bird.process import Daemon
 from isthmus.routing.bird.speaker import Bfd, Neighbor, OverLimit, Speaker
 from isthmus.routing.bird.status import Change, Event, NeighborStatus, State
-from tests.netns.bgp_peers import Bird, Frr, Gobgp, Shown, until
+from tests.netns.bgp_peers import Bird, Frr, Gobgp, Shown, bird_paths, until
 
 GATEWAY, PEERS = "isthmus-test-bgp", ("frr", "bird", "gobgp")
 SECRET = "it's#{a;secret}\\"
@@ -39,8 +39,8 @@ FRR_4 = Neighbor(ip_address("192.0.2.2"), 65001, local=ip_address("192.0.2.1"), 
 FRR_6 = Neighbor(ip_address("2001:db8:f::2"), 65001, local=ip_address("2001:db8:f::1"))
 BIRD_4 = Neighbor(ip_address("198.51.100.2"), 65002, local=ip_address("198.51.100.1"), bfd=FAST, max_prefixes=100)
 BIRD_6 = Neighbor(ip_address("fe80::2"), 65002, interface="bird")
-GOBGP_4 = Neighbor(ip_address("203.0.113.2"), 65003, local=ip_address("203.0.113.1"), password=SECRET)
-GOBGP_6 = Neighbor(ip_address("2001:db8:60::2"), 65000, local=ip_address("2001:db8:60::1"))
+GOBGP_4 = Neighbor(ip_address("203.0.113.2"), 65003, local=ip_address("203.0.113.1"), graceful_restart=False)
+GOBGP_6 = Neighbor(ip_address("2001:db8:60::2"), 65000, local=ip_address("2001:db8:60::1"), graceful_restart=False)
 SPEAKER = Speaker(65000, IPv4Address("10.255.0.1"), (FRR_4, FRR_6, BIRD_4, BIRD_6, GOBGP_4, GOBGP_6))
 LINKS = {
     "frr": ("192.0.2.{}/30", "2001:db8:f::{}/64"),
@@ -207,7 +207,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
 
 def _up(stack: ExitStack, at: Path) -> Net:
     gobgp_config = GOBGP_CONFIG + "".join(
-        GOBGP_NEIGHBOR.format(gateway=n.local, asn=n.asn, password=json.dumps(n.password or ""), family=f"ipv{n.address.version}")
+        GOBGP_NEIGHBOR.format(
+            gateway=n.local, asn=n.asn, password=json.dumps(n.password or ""), family=f"ipv{n.address.version}"
+        )
         for n in (GOBGP_4, GOBGP_6)
     )
     frr = Frr(f"{GATEWAY}-frr", FRR_BGPD, FRR_BFDD)
@@ -233,7 +235,7 @@ TOLD = {
     FRR_4: "10.1.0.0/16",
     FRR_6: "2001:db8:1::/48",
     BIRD_4: "10.2.0.0/16",
-    BIRD_6: "2001:db8:2::/48",
+    BIRD_6: "10.2.0.0/16",
     GOBGP_4: "10.3.0.0/16",
     GOBGP_6: "2001:db8:3::/48",
 }
@@ -246,10 +248,15 @@ def test_what_a_neighbour_tells_comes_with_its_attributes_and_its_marker(net: Ne
     path = until(f"the path of {name}", lambda: net.seen(neighbor, TOLD[neighbor]))
     asn = 65003 if neighbor is GOBGP_6 else neighbor.asn
     assert path.as_path == (() if neighbor is GOBGP_6 else (asn,))
-    if neighbor is not BIRD_6:
-        assert path.med == 7
-        assert path.communities == {(asn, 7)}
-        assert path.large == {(asn, 7, 7), neighbor.marker}, "what it sent in the markers' place is gone"
+    assert path.med == 7
+    assert path.communities == {(asn, 7)}
+    assert path.large == {(asn, 7, 7), neighbor.marker}, "what it sent in the markers' place is gone"
+
+
+def test_a_link_local_next_hop_is_taken(net: Net) -> None:
+    """The agent's BIRD would refuse it, because it is not on that link; so the daemon itself is asked."""
+    paths = bird_paths(net.daemon.control, "isthmus_routes6")["2001:db8:2::/48"]
+    assert [path.large for path in paths] == [{BIRD_6.marker}]
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -298,16 +305,16 @@ def test_a_wrong_password_keeps_one_session_down_and_no_other(net: Net) -> None:
     net.settle()
     before = net.daemon.control.neighbors()
     failures = md5_failures()
-    wrong = replace(GOBGP_4, password="wrong")
-    net.daemon.reconfigure(bird_config(replace(SPEAKER, neighbors=(*others(GOBGP_4), wrong))))
-    net.told(GOBGP_4, Event.DOWN)
+    wrong = replace(FRR_4, password="wrong")
+    net.daemon.reconfigure(bird_config(replace(SPEAKER, neighbors=(*others(FRR_4), wrong))))
+    net.told(FRR_4, Event.DOWN)
     until("the kernel refuses a segment", lambda: md5_failures() > failures)
     after = net.daemon.control.neighbors()
-    assert after[GOBGP_4.name].state is not State.ESTABLISHED
-    for neighbor in others(GOBGP_4):
+    assert after[FRR_4.name].state is not State.ESTABLISHED
+    for neighbor in others(FRR_4):
         assert after[neighbor.name].since == before[neighbor.name].since
     net.daemon.reconfigure(bird_config(SPEAKER))
-    net.told(GOBGP_4, Event.UP)
+    net.told(FRR_4, Event.UP)
 
 
 def test_too_many_prefixes_end_the_session_until_it_is_enabled(net: Net) -> None:
