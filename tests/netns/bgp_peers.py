@@ -39,7 +39,7 @@ class Shown(NamedTuple):
     teller: str = ""
 
 
-def until(what: str, find: Callable[[], T], wait_s: float = _WAIT_S) -> T:
+def until(what: str, find: Callable[[], T | None], wait_s: float = _WAIT_S) -> T:
     """What is found, once there is something. Daemons of others do not tell, so they are asked again and again."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
@@ -69,8 +69,8 @@ class Bird:
     """BIRD with this configuration."""
 
     def __init__(self, directory: Path, namespace: str, text: str) -> None:
-        self._text = text
-        self.daemon = Daemon(directory, namespace, text)
+        with inside(namespace):
+            self.daemon = Daemon(directory, text)
 
     def path(self, prefix: str) -> Shown | None:
         """What it prefers for a prefix."""
@@ -79,11 +79,6 @@ class Bird:
     def paths(self, prefix: str) -> list[Shown]:
         """All that it knows of a prefix, the preferred first."""
         return bird_paths(self.daemon.control, f"master{6 if ':' in prefix else 4}").get(prefix, [])
-
-    def restart(self) -> None:
-        """Crash, and come again with graceful restart."""
-        signal.pidfd_send_signal(self.daemon.fileno(), signal.SIGKILL)
-        self.daemon.restart(self._text)
 
     def stop(self) -> None:
         self.daemon.stop()
@@ -109,7 +104,15 @@ class Frr:
 
     def start(self, daemon: str) -> None:
         at = self._directory
-        command = [_FRR / daemon, "-f", at / f"{daemon}.conf", "-i", at / f"{daemon}.pid", "-z", at / "zserv.api"]
+        command: list[str | Path] = [
+            _FRR / daemon,
+            "-f",
+            at / f"{daemon}.conf",
+            "-i",
+            at / f"{daemon}.pid",
+            "-z",
+            at / "zserv.api",
+        ]
         command += ["--vty_socket", at, "-P", "0", *(["--bfdctl", at / "bfdd.sock"] if daemon == "bfdd" else [])]
         with inside(self._namespace), (at / f"{daemon}.log").open("ab") as log:
             self._running[daemon] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -125,7 +128,13 @@ class Frr:
     def path(self, prefix: str) -> Shown | None:
         """What it prefers for a prefix."""
         family = "ipv6" if ":" in prefix else "ipv4"
-        command = ["vtysh", "--vty_socket", self._directory, "-c", f"show bgp {family} unicast {prefix} json"]
+        command: list[str | Path] = [
+            "vtysh",
+            "--vty_socket",
+            self._directory,
+            "-c",
+            f"show bgp {family} unicast {prefix} json",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
         paths: list[dict[str, Any]] = json.loads(done.stdout or "{}").get("paths", [])
         best = next((path for path in paths if path.get("bestpath", {}).get("overall")), None)
@@ -153,7 +162,15 @@ class Gobgp:
         directory.mkdir()
         self._namespace = namespace
         (directory / "gobgpd.toml").write_text(text)
-        command = ["gobgpd", "-f", directory / "gobgpd.toml", "--api-hosts", _GOBGP_API, "--pprof-disable", "-p"]
+        command: list[str | Path] = [
+            "gobgpd",
+            "-f",
+            directory / "gobgpd.toml",
+            "--api-hosts",
+            _GOBGP_API,
+            "--pprof-disable",
+            "-p",
+        ]
         with inside(namespace), (directory / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -168,7 +185,9 @@ class Gobgp:
     def path(self, prefix: str) -> Shown | None:
         """What it prefers for a prefix."""
         done = self._ask("global", "rib", *_family(prefix), prefix, "-j")
-        paths = next(iter(json.loads(done.stdout).values()), []) if done.stdout.startswith("{") else []
+        paths: list[dict[str, Any]] = (
+            next(iter(json.loads(done.stdout).values()), []) if done.stdout.startswith("{") else []
+        )
         if not paths:
             return None
         attributes = {attribute["type"]: attribute for attribute in paths[0]["attrs"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.datapath.netns import inside
 from isthmus.routing.bird.config import bird_config
 from isthmus.routing.bird.control import Control, ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
@@ -28,13 +29,14 @@ TEXT = bird_config(Speaker(65000, IPv4Address("10.0.0.1"), (FAR,)))
 def namespace() -> Iterator[None]:
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
     subprocess.run(["ip", "-n", NAMESPACE, "link", "set", "lo", "up"], check=True)
-    yield
+    with inside(NAMESPACE):
+        yield
     subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path / "bird", NAMESPACE, TEXT)
+    daemon = Daemon(tmp_path / "bird", TEXT)
     yield daemon
     with suppress(OSError):  # a test may have ended or left it
         daemon.stop()
@@ -51,7 +53,7 @@ def test_it_runs_in_the_namespace_and_its_configuration_is_secret(daemon: Daemon
 def test_one_that_runs_is_taken_over(daemon: Daemon) -> None:
     pid = daemon.pid
     daemon.detach()
-    again = Daemon(daemon.directory, NAMESPACE, TEXT)
+    again = Daemon(daemon.directory, TEXT)
     assert again.pid == pid
     again.stop()
     assert not Path(f"/proc/{pid}/fd").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
@@ -68,9 +70,7 @@ def test_a_configuration_that_is_refused_changes_nothing(daemon: Daemon) -> None
 
 def test_one_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(DaemonError, match="syntax error"):
-        Daemon(tmp_path / "bird", NAMESPACE, "nonsense")
-    with pytest.raises(FileNotFoundError):
-        Daemon(tmp_path / "bird", f"{NAMESPACE}-not-there", TEXT)
+        Daemon(tmp_path / "bird", "nonsense")
 
 
 def test_a_crash_is_noticed_and_it_can_be_started_again(daemon: Daemon) -> None:
