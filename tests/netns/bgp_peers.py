@@ -113,7 +113,9 @@ class Frr:
             "-z",
             at / "zserv.api",
         ]
-        command += ["--vty_socket", at, "-P", "0", *(["--bfdctl", at / "bfdd.sock"] if daemon == "bfdd" else [])]
+        command += ["--vty_socket", at, "-P", "0"]
+        if daemon == "bfdd":
+            command += ["--bfdctl", at / "bfdd.sock"]
         with inside(self._namespace), (at / f"{daemon}.log").open("ab") as log:
             self._running[daemon] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
