@@ -23,11 +23,13 @@ _LEVELS: Final = {
     LogLevel.TRACE: "trace, info, remote, warning, error, fatal, bug, auth",
 }
 _LOG_BYTES: Final = 1 << 20
+_RECOVERY_S: Final = 30  # a restarted daemon announces after this, also where a neighbour did not come back
 _OURS: Final = 200  # BGP's own preference is 100
 
 _HEAD: Final = """\
 log "bird.log" {bytes} "bird.log.1" {{ {levels} }};
 router id {router};
+graceful restart wait {wait};
 timeformat base "%s.%3f";
 timeformat protocol "%s.%3f";
 protocol device {{ scan time 10; }}
@@ -55,7 +57,7 @@ def bird_config(speaker: Speaker) -> str:
     neighbors = sorted(speaker.neighbors, key=lambda neighbor: neighbor.name)
     strict = {version for version in (4, 6) if all(n.local for n in neighbors if n.address.version == version)}
     sections = [
-        _HEAD.format(bytes=_LOG_BYTES, levels=_LEVELS[speaker.log], router=speaker.router_id),
+        _HEAD.format(bytes=_LOG_BYTES, levels=_LEVELS[speaker.log], router=speaker.router_id, wait=_RECOVERY_S),
         *(_TABLES.format(family=family) for family in speaker.families),
         _ANNOUNCE.format(agent=AGENT, marker=MARKER_AS),
         _block(f"protocol bgp {AGENT}", _feed(speaker, speaker.feed)),

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from isthmus.datapath.netns import inside
 from isthmus.routing.bird.control import Control, ControlError
 
 _PROGRAM: Final = "bird"
@@ -34,18 +33,18 @@ class DaemonError(Exception):
 class Daemon:
     """A running BIRD. Its files are in ``directory``: bird.conf, bird.log, and the control socket.
 
+    It is made, and restarted, inside the network namespace that it is for; the rest may be called from anywhere.
     One directory for one daemon. Not safe for threads.
     """
 
-    def __init__(self, directory: Path, namespace: str, text: str, *, recover: bool = False) -> None:
-        """Run BIRD with this configuration in network namespace ``namespace`` (as in ``ip netns``), and wait until it
-        answers. One that runs in ``directory`` already is taken over and reconfigured.
+    def __init__(self, directory: Path, text: str, *, recover: bool = False) -> None:
+        """Run BIRD with this configuration, and wait until it answers. One that runs in ``directory`` already is taken
+        over and reconfigured.
 
         ``recover``: neighbours that do graceful restart keep our routes (RFC 4724): nothing is taken back before the
-        feed has said all. ``DaemonError`` if it does not start, ``FileNotFoundError`` if there is no such namespace.
+        feed has said all. ``DaemonError`` if it does not start.
         """
         self.directory = directory
-        self._namespace = namespace
         self._child: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -115,7 +114,7 @@ class Daemon:
         # relative to its directory, because BIRD's user need not be let into those above it
         command = [program, "-f", "-c", _CONFIG, "-s", _CONTROL]
         command += ["-R"] * recover + ["-u", _USER, "-g", _USER] * (_identity() is not None)
-        with inside(self._namespace), (self.directory / _STDERR).open("wb") as stderr:
+        with (self.directory / _STDERR).open("wb") as stderr:
             self._child = subprocess.Popen(
                 command,
                 cwd=self.directory,
