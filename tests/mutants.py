@@ -49,7 +49,7 @@ INDEX = "bpf/lib/index.h"
 MUTANTS = (
     Mutant("parse: seven extension headers", PARSE, "MAX_EXTENSIONS 6", "MAX_EXTENSIONS 7"),
     Mutant("parse: source routes pass", PARSE, "if (*option == 131 || *option == 137)", "if (0)"),
-    Mutant("classify: a tagged frame is untagged", "bpf/stages/classify.h", "packet->frame == FRAME_TAGGED || vlan", "vlan"),
+    Mutant("parse: a frame with a VLAN tag is not tagged", "bpf/stages/frame.h", "if (is_vlan(eth->h_proto) || eth->h_proto ==", "if (eth->h_proto =="),
     Mutant("classify: any MAC is ours", GATEWAY, "__builtin_memcmp(eth->h_dest, in->mac, ETH_ALEN)", "0"),
     Mutant("gateway: spoofed source passes", GATEWAY, "if (find_range(own, &ip->src))", "if (0)"),
     Mutant("martian: source is not asked", GATEWAY, "is_martian(ip->family, ip->src) ||", ""),
@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant("next hop: of another link", HOP, "out->link, packet->ip.family", "0, packet->ip.family"),
     Mutant("generation: always the first", GATEWAY, "packet->generation = packet->revision & 1;", "packet->generation = 0;"),
     Mutant("answers: one budget for all", "bpf/stages/answer.h", "answer_allowed(attachment->link)", "answer_allowed(0)"),
-    Mutant("devmap: slot 0 is given out", "src/isthmus/datapath/gateway.py", "self._ports.number(ifindex) + 1", "self._ports.number(ifindex)"),
+    Mutant("devmap: slot 0 is given out", "src/isthmus/datapath/gateway.py", "self._ports.number(port.ifindex) + 1", "self._ports.number(port.ifindex)"),
     Mutant("neighbours: outlive their link", "src/isthmus/datapath/gateway.py", "self._neighbours.forget(link)", "pass"),
     Mutant("numbers: another's while flows know them", "src/isthmus/datapath/gateway.py", "self._keep(numbers, vpcs=judge_flows)", "self._keep(numbers)"),
     Mutant("numbers: another's after a failure", "src/isthmus/datapath/gateway.py", "self._keep(self._numbers, vpcs=False)", "self._keep(self._numbers)"),

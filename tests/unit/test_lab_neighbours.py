@@ -31,7 +31,8 @@ def told(*messages: bytes) -> list[Neighbour]:
 @pytest.mark.parametrize("address", ["10.1.1.1", "2001:db8::1"])
 @pytest.mark.parametrize("state", [REACHABLE, DELAY, PROBE, NOARP, PERMANENT])
 def test_a_neighbour_that_can_be_used(address: str, state: int) -> None:
-    assert told(message(address, state)) == [Neighbour(7, *parse_address(address), MAC)]
+    permanent = state == PERMANENT
+    assert told(message(address, state)) == [Neighbour(7, *parse_address(address), MAC, permanent=permanent)]
 
 
 def test_a_stale_one_can_be_used_and_is_to_be_confirmed() -> None:

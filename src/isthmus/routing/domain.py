@@ -143,7 +143,8 @@ class Domain:
         return made
 
     def _start(self) -> None:
-        self._daemon = Daemon(self._folder, self._namespace, bird_config(self.speaker))
+        with inside(self._namespace):
+            self._daemon = Daemon(self._folder, bird_config(self.speaker))
         self._watch = Watch(self._daemon.control_socket)
         for fd in (self._daemon.fileno(), self._watch.fileno()):
             self._epoll.register(fd, select.EPOLLIN)

@@ -52,6 +52,7 @@ class Neighbour(NamedTuple):
     address: int
     mac: bytes | None
     stale: bool = False
+    permanent: bool = False
 
 
 class Neighbours:
@@ -61,6 +62,8 @@ class Neighbours:
         """Start to listen. OSError if the kernel refuses."""
         self._socket = listen(_GROUP_NEIGH)
         self._usable: set[_Key] = set()
+        self._permanent: set[_Key] = set()
+        self._asked: dict[_Key, None] = {}  # while it is not known yet who is permanent
         self._unheard: set[_Key] | None = None  # while the whole table is being told: who has not been heard of in it
         self._again = False  # the table must be told once more: what has been told has a hole
         self._dump()
@@ -99,8 +102,14 @@ class Neighbours:
         """Have the kernel find out, or confirm, who has this address (left-aligned) on a link of its namespace.
 
         The answer comes with ``changes``. Asking while it is being found out changes nothing; an interface that has
-        gone is passed over.
+        gone is passed over, and so is who is known for good: asking would make it an entry like any other.
         """
+        key = interface, family, address
+        if self._unheard is not None:
+            self._asked[key] = None
+            return
+        if key in self._permanent:
+            return
         body = _NEIGHBOUR.pack(KIN[family], interface, 0, _USE, 0)
         self._send(_NEWNEIGH, REQUEST | CREATE, body + attribute(_DESTINATION, address_bytes(family, address)))
 
@@ -119,18 +128,20 @@ class Neighbours:
         key = neighbour[:3]
         if self._unheard is not None:
             self._unheard.discard(key)
-        if neighbour.mac is None:
-            self._usable.discard(key)
-        else:
-            self._usable.add(key)
+        (self._usable.discard if neighbour.mac is None else self._usable.add)(key)
+        (self._permanent.add if neighbour.permanent else self._permanent.discard)(key)
         if neighbour.stale:
             self.resolve(*key)
 
     def _gone(self) -> Iterator[Neighbour]:
         """At the end of the table: whom it does not hold any more. Nobody, if it has to be told once more."""
         missing, self._unheard = self._unheard or set(), None
+        asked, self._asked = self._asked, {}
+        for key in asked:
+            self.resolve(*key)
         if not self._again:
             self._usable -= missing
+            self._permanent -= missing
             yield from (Neighbour(*key, None) for key in sorted(missing))
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
@@ -155,4 +166,5 @@ def _neighbour(body: bytes, *, gone: bool) -> Neighbour | None:
     _, address = address_from_bytes(found[_DESTINATION])
     mac = found.get(_LINK_ADDRESS)
     usable = not gone and state & _USABLE and mac is not None and len(mac) == _MAC_BYTES and not mac[0] & _GROUP_MAC
-    return Neighbour(interface, family, address, mac if usable else None, stale=bool(usable and state & _STALE))
+    stale, permanent = (bool(usable and state & bit) for bit in (_STALE, _PERMANENT))
+    return Neighbour(interface, family, address, mac if usable else None, stale, permanent)
