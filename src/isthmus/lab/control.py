@@ -207,7 +207,7 @@ def _remove(state: State, say: Say) -> None:
     keeper = state.keeper()
     if keeper:
         keeper.end()
-    daemons.end([state.externals])
+    daemons.end([state.bgp, state.externals])
     users = by_network_namespace()
     for name, inode in state.made_namespaces().items():
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from typing import Protocol
 
@@ -134,17 +134,22 @@ class DownBoard:
     """All that is down, as several tell it: of each who tells, what it said last."""
 
     def __init__(self, path: PacketPath) -> None:
+        self.listeners: list[Callable[[frozenset[Down]], None]] = []
+        """Who else wants to know; the packet path is told first."""
         self._path = path
         self._said: dict[str, frozenset[Down]] = {}
 
     def tell(self, who: str, down: Collection[Down]) -> None:
         """From now on ``who`` says that these are down, and nothing else. OSError of the packet path."""
-        before = self._all()
+        before = self.all()
         self._said[who] = frozenset(down)
-        if self._all() != before:
-            self._path.set_down(self._all())
+        if (down := self.all()) != before:
+            self._path.set_down(down)
+            for listener in self.listeners:
+                listener(down)
 
-    def _all(self) -> frozenset[Down]:
+    def all(self) -> frozenset[Down]:
+        """What is down, whoever says so."""
         return frozenset().union(*self._said.values())
 
 

@@ -18,19 +18,24 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Final
 
+from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
 from isthmus.lab.feeds import Complaints, DownBoard, LinkFeed, NeighbourFeed, Source, TunnelFeed
 from isthmus.lab.flows.answers import Answers
-from isthmus.lab.plan import LabPlan
+from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.routes.answers import RouteAnswers
+from isthmus.lab.routes.told import ToldOf
 from isthmus.lab.service.questions import Questions
 from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
 from isthmus.lab.tagger import Tagger
+from isthmus.routing.router import Place, Router
 from isthmus.tables.address import Family, format_address
-from isthmus.tables.entries import AttachmentKey
+from isthmus.tables.entries import AttachmentKey, Tables
 
 FLOWS: Final = 65_536
 """Conversations that a lab has room for, if its objects do not say."""
@@ -63,6 +68,14 @@ class Keeper:
         self.sources: list[Source] = [*self._neighbours.values(), LinkFeed(plan, self.board, self._complaints, stack)]
         if self._tunnels:
             self.sources.append(self._tunnels)
+        self._router: Router | None = None
+
+    def route_by(self, router: Router) -> None:
+        """Have BGP too."""
+        self._router = router
+        self.sources.append(router)
+        self.board.listeners.append(router.set_down)
+        router.set_down(self.board.all())
 
     def run(self, plan: LabPlan, stop: int) -> Iterator[None]:
         """Feed the packet path until the file descriptor ``stop`` is readable; yields once, when every host is found.
@@ -79,18 +92,21 @@ class Keeper:
             while True:
                 if waiting:
                     missing = self._missing(hosts, vteps)
-                    if not missing:
+                    if not missing and (self._router is None or self._router.settled):
                         waiting = False
                         yield
                     elif time.monotonic() > deadline:
-                        raise TimeoutError(_not_found(missing, self._complaints.made))
+                        unsettled = self._router.unsettled() if self._router else []
+                        raise TimeoutError(_not_found(missing, self._complaints.made, unsettled))
                     self._ask(missing)
                 wait = _sooner(_ASK_AGAIN_S if waiting else None, self._service.timeout())
+                if self._router:
+                    wait = _sooner(wait, self._router.timeout())
                 ready = {fd for fd, _ in epoll.poll(wait)}
                 if stop in ready:
                     return
                 for source in self.sources:
-                    if source.fileno() in ready:
+                    if source.fileno() in ready or source is self._router:
                         source.serve()
                 if self._path.event_fd in ready:
                     self._ask(self._path.poll())
@@ -123,8 +139,38 @@ def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]
         link.attachment: attach(path, link.hook, link.kernel_port, link.kernel_mac, link.mtu)
         for _, link in plan.links()
     }
-    path.apply(objects.tables, Bindings(ports, namespaces))
+    path.apply(own_tables(objects), Bindings(ports, namespaces))
     return path, {port.name: ports[port.interface].hook for port in plan.ports}
+
+
+def own_tables(objects: Objects) -> Tables:
+    """Without routes that are assumed, where BGP brings real ones."""
+    speaks = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None and vpc.bgp.neighbors}
+    silent = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None} - speaks
+    return compile_tables(objects.model, assume=silent)
+
+
+def route(objects: Objects, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack) -> Router | None:
+    """BGP with the neighbours of every VPC that has some; None: nobody has."""
+    places = {
+        vpc.name: Place(vpc.gateway_namespace, _interfaces(objects, vpc))
+        for vpc in objects.plan.vpcs
+        if (bgp := objects.model.vpcs[vpc.name].bgp) is not None and bgp.neighbors
+    }
+    if not places:
+        return None
+    router = Router(
+        own_tables(objects), objects.model.vpcs, places, path, folder, lambda down: keeper.board.tell("router", down)
+    )
+    stack.enter_context(closing(router))
+    keeper.route_by(router)
+    return router
+
+
+def _interfaces(objects: Objects, vpc: LabVpc) -> list[str]:
+    """What each attachment of a VPC is called in its namespace."""
+    names = {link.attachment: link.inside for link in vpc.links}
+    return [names.get(one.key, "") for one in objects.tables.vpcs[vpc.name].attachments]
 
 
 def attach(path: PacketPath, asked: str, interface: str, mac: str, mtu: int) -> PortBinding:
@@ -148,7 +194,9 @@ def _sooner(one: float | None, other: float | None) -> float | None:
     return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
-def _not_found(missing: list[_Host | _Vtep], complaints: set[str]) -> str:
+def _not_found(missing: list[_Host | _Vtep], complaints: set[str], unsettled: list[str]) -> str:
+    if not missing:
+        return f"BGP does not come up with {', '.join(unsettled)}"
     some = [
         f"{format_address(each[1], each[2])} of {each[0].vpc}"
         if len(each) == 3
@@ -182,8 +230,12 @@ def _keep(state: State, ready: int) -> None:
         tagger = stack.enter_context(Tagger(objects.plan)) if objects.plan.fabric else None
         _tell(ready, {"say": "packet path loaded and attached"})
         answers = Answers(path, objects.tables, tagger.counts if tagger else None)
-        service = stack.enter_context(closing(Service(state.socket, Questions(answers.kinds).answer)))
-        for _ in Keeper(objects.plan, path, service, stack).run(objects.plan, stop):
+        questions = Questions(answers.kinds)
+        service = stack.enter_context(closing(Service(state.socket, questions.answer)))
+        keeper = Keeper(objects.plan, path, service, stack)
+        if router := route(objects, path, keeper, state.bgp, stack):
+            questions.add(RouteAnswers(ToldOf(router)).kinds)
+        for _ in keeper.run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})
             _tell(ready, {"hooks": hooks})
             os.close(ready)

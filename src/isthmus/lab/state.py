@@ -7,6 +7,7 @@
 ``keeper.json``      the keeper's process: id and start, by itself, first thing
 ``ready.json``       the hook of every port, by the keeper, when every host could be reached
 ``keeper.log``       what the keeper had to say
+``bgp/VPC``          files of the gateway's own BGP daemon in a VPC
 ``externals/VPC``    files of the daemon that plays the BGP neighbours of a VPC
 ``ask``              the keeper's socket: what other processes ask (``lab.service``)
 ===================  ==================================================================================================
@@ -72,6 +73,11 @@ class State:
     def socket(self) -> Path:
         """Where the keeper answers, while it runs."""
         return self.folder / "ask"
+
+    @property
+    def bgp(self) -> Path:
+        """Where the gateway's own BGP daemons work, each in a folder named by its VPC."""
+        return self.folder / "bgp"
 
     @property
     def externals(self) -> Path:

@@ -18,7 +18,7 @@ from isthmus.routing.advertise import Announcement, Heard
 from isthmus.routing.bgp.attributes import AsPath, Attributes, Communities, LargeCommunities, Origin
 from isthmus.routing.bgp.session import Down, Session, Up
 from isthmus.routing.bgp.session import Speaker as Agent
-from isthmus.routing.bgp.updates import Batch
+from isthmus.routing.bgp.updates import Batch, EndOfRib
 from isthmus.routing.bird.config import bird_config
 from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
@@ -55,6 +55,7 @@ class Domain:
         self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
         self._by_marker = {neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors}
         self.rib = Rib(table, resolve, self._peer)
+        self._untold: set[Family] = set(speaker.families)  # where the daemon has not said all yet
         self._due = 0.0  # when a daemon that ended is started again
         self._epoll = select.epoll()
         self._daemon: Daemon | None = None
@@ -86,10 +87,17 @@ class Domain:
             elif isinstance(event, Down):
                 _log.warning("%s: the session with the daemon ended: %s", self.vpc, event.reason)
                 self.rib.clear()
+            elif isinstance(event, EndOfRib):
+                self._untold.discard(event.family)
             elif isinstance(event, Up):
-                _log.info("%s: the daemon is there", self.vpc)
+                self._untold = set(self.speaker.families)
         if changed := self.rib.flush():
             yield changed
+
+    @property
+    def settled(self) -> bool:
+        """True if every session is up, and all that was told is passed on."""
+        return not (self.lost or self._untold or self.rib.pending)
 
     def tell(self, changes: Mapping[Family, Mapping[int, Announcement | None]]) -> None:
         """Announce and withdraw prefixes, by key."""

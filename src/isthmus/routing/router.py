@@ -49,8 +49,9 @@ class Router:
     ) -> None:
         """Start the daemons. ``tables`` are compiled without assumed routes. ``tell_down`` is told of the neighbours
         whose sessions are down. ``DaemonError``, ``PasswordMissing`` where one can't be started."""
-        self._tables, self._path, self._tell_down = tables, path, tell_down
-        self._down: frozenset[Down] = frozenset()
+        self.tables, self._path, self._tell_down = tables, path, tell_down
+        self.down: frozenset[Down] = frozenset()
+        """What of all that routes lead to is down."""
         self._epoll = select.epoll()
         self._waiting: list[tuple[str, Family, list[int]]] = []
         self._drain_due = float("inf")
@@ -67,7 +68,7 @@ class Router:
                 self._resolver(name),
             )
             self._epoll.register(domain.fileno(), select.EPOLLIN)
-        learned = {name: domain.heard(lambda: self._down) for name, domain in self.domains.items()}
+        learned = {name: domain.heard(lambda: self.down) for name, domain in self.domains.items()}
         self._advertiser = Advertiser(tables, {name: _policy(bgp) for name, bgp in settings.items()}, learned)
         for name, domain in self.domains.items():
             domain.tell(self._advertiser.announced(name))
@@ -90,6 +91,16 @@ class Router:
             waits.append(max(0.0, self._drain_due - now))
         return min(waits, default=None)
 
+    @property
+    def settled(self) -> bool:
+        """True if every session is up, and what was told is where packets see it."""
+        return not self._waiting and not self.unsettled()
+
+    def unsettled(self) -> list[str]:
+        """The neighbours, and VPCs, that this is not true of."""
+        lost = [f"{peer} of {name}" for name, domain in self.domains.items() for peer in sorted(domain.lost)]
+        return lost or [name for name, domain in self.domains.items() if not domain.settled]
+
     def serve(self) -> None:
         """Do some of what there is to do."""
         now = time.monotonic()
@@ -109,9 +120,9 @@ class Router:
 
     def set_down(self, down: frozenset[Down]) -> None:
         """What of all that routes lead to is down now: links and sessions. What is told of them changes with it."""
-        if down == self._down:
+        if down == self.down:
             return
-        changed, self._down = down ^ self._down, down
+        changed, self.down = down ^ self.down, down
         self._say(self._advertiser.set_down(down))
         for name, domain in self.domains.items():
             peers = {each.address for each in changed if isinstance(each, Peer) and each.vpc == name}
@@ -142,7 +153,7 @@ class Router:
         self._tell_down([Peer(name, peer) for name, domain in self.domains.items() for peer in domain.lost])
 
     def _resolver(self, name: str) -> Callable[[Family, int, str], NextHop | None]:
-        vpc = self._tables.vpcs[name]
+        vpc = self.tables.vpcs[name]
 
         def find(family: Family, address: int, peer: str) -> NextHop | None:
             return resolve(vpc, family, address, peer, Origin(f"VPC/{name}", f"BGP from {peer}"))

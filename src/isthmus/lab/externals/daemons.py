@@ -30,7 +30,8 @@ def start(external: External, folder: Path) -> None:
     """
     passwords = {s.password_file: _password(s.password_file) for s in external.speakers if s.password_file}
     if external.program == "bird":
-        Daemon(folder, external.namespace, bird_config(external, passwords)).detach()
+        with inside(external.namespace):
+            Daemon(folder, bird_config(external, passwords)).detach()
     else:
         if unfit := next((file for file, text in passwords.items() if text.split() != [text]), None):
             raise ExternalError(f"passwordFile {unfit}: FRR takes no password with a space in it")

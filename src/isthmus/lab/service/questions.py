@@ -26,6 +26,10 @@ class Questions:
         """By the word in ``ask``."""
         self._kinds = {name: kind for some in kinds for name, kind in some.items()}
 
+    def add(self, kinds: Mapping[str, Kind]) -> None:
+        """More that can be asked."""
+        self._kinds.update(kinds)
+
     def answer(self, request: object) -> Iterator[bytes]:
         """The answer in pieces. What is wrong with a request is an answer too."""
         try:
