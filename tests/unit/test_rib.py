@@ -1,0 +1,157 @@
+"""The RIB decides as BGP does, whatever the order in which paths came and went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.routing.bgp.attributes import AsPath, Attributes, LargeCommunities, Origin
+from isthmus.routing.bgp.updates import Batch
+from isthmus.routing.rib import Rib, in_order
+from isthmus.tables.address import Family, parse_address
+from isthmus.tables.entries import AttachmentKey, NextHop
+from isthmus.tables.entries import Origin as Source
+
+KEY = AttachmentKey("isp", "eth1")
+NOWHERE = parse_address("203.0.113.99")[1]
+ROUTERS = [parse_address(f"203.0.113.{number}")[1] for number in (1, 2, 3)] + [NOWHERE]
+
+
+class Written:
+    """Stands where the packet path's table does: what was written last of each prefix."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[int, tuple[NextHop, ...]]] = [(0, ())]
+        self.routes: dict[tuple[Family, int], int] = {}
+
+    def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
+        assert next_hops
+        if (metric, next_hops) not in self.groups:
+            self.groups.append((metric, next_hops))
+        return self.groups.index((metric, next_hops))
+
+    def update(self, family: Family, keys: Sequence[int], groups: Sequence[int]) -> None:
+        for key, group in zip(keys, groups, strict=True):
+            if group:
+                self.routes[family, key] = group
+            else:
+                self.routes.pop((family, key), None)
+
+    def all(self) -> dict[tuple[Family, int], tuple[int, frozenset[tuple[int | None, str]]]]:
+        found = {}
+        for where, group in self.routes.items():
+            metric, hops = self.groups[group]
+            found[where] = metric, frozenset((hop.gateway, hop.peer) for hop in hops)
+        return found
+
+
+def resolve(family: Family, address: int, peer: str) -> NextHop | None:
+    return None if address == NOWHERE else NextHop(KEY, address, Source("BGP"), None, peer)
+
+
+def peer(attributes: Attributes) -> str:
+    return "".join(f"192.0.2.{value[2]}" for value in attributes.large_communities.values)
+
+
+def said(router: int, pref: int, hops: int, origin: int, med: int | None, who: int) -> Attributes:
+    return Attributes(
+        (4, ROUTERS[router]),
+        AsPath.sequence(*range(65001, 65001 + hops)),
+        Origin(origin),
+        med,
+        pref,
+        large_communities=LargeCommunities.of((0, 0, who)),
+    )
+
+
+ATTRIBUTES = st.builds(
+    said,
+    st.integers(0, 3),
+    st.sampled_from([100, 200]),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.sampled_from([None, 0, 5]),
+    st.integers(1, 3),
+)
+BATCHES = st.lists(
+    st.tuples(st.one_of(st.none(), ATTRIBUTES), st.lists(st.tuples(st.integers(1, 3), st.integers(2, 9)), min_size=1)),
+    max_size=30,
+)
+
+
+def expected(paths: dict[tuple[int, int], Attributes]) -> dict[tuple[Family, int], tuple[int, frozenset[object]]]:
+    """By RFC 4271 9.1.2.2, each step as the text says it."""
+    found: dict[tuple[Family, int], tuple[int, frozenset[object]]] = {}
+    for key in {key for _, key in paths}:
+        left = [path for (_, other), path in paths.items() if other == key and path.next_hop[1] != NOWHERE]
+        if not left:
+            continue
+        left = [path for path in left if path.local_pref == max(each.local_pref for each in left)]
+        left = [path for path in left if path.as_path.hops == min(each.as_path.hops for each in left)]
+        left = [path for path in left if path.origin == min(each.origin for each in left)]
+        left = [path for path in left if (path.med or 0) == min(each.med or 0 for each in left)]
+        found[4, key] = (left[0].med or 0, frozenset((path.next_hop[1], peer(path)) for path in left))
+    return found
+
+
+@given(BATCHES, st.integers(1, 5))
+def test_what_packets_follow_is_what_bgp_decides(
+    batches: list[tuple[Attributes | None, list[tuple[int, int]]]], portion: int
+) -> None:
+    table = Written()
+    rib = Rib(table, resolve, peer)
+    paths: dict[tuple[int, int], Attributes] = {}
+    for attributes, routes in batches:
+        rib.take(Batch(4, attributes, [number for number, _ in routes], [key for _, key in routes]))
+        for route in routes:
+            if attributes is None:
+                paths.pop(route, None)
+            else:
+                paths[route] = attributes
+        if len(routes) % 2:
+            while rib.flush(portion):
+                pass
+            assert table.all() == expected(paths)
+    while rib.flush(portion):
+        pass
+    assert table.all() == expected(paths)
+    assert rib.count(4) == len({key for _, key in paths})
+
+
+def test_a_next_hop_that_is_found_later_brings_its_routes() -> None:
+    there = False
+    table = Written()
+    rib = Rib(table, lambda family, address, who: resolve(family, address, who) if there else None, peer)
+    rib.take(Batch(4, said(0, 100, 1, 0, 7, 1), [1], [5]))
+    rib.flush()
+    assert not table.all()
+    there = True
+    rib.resolve_again()
+    rib.flush()
+    assert table.all() == {(4, 5): (7, frozenset({(ROUTERS[0], "192.0.2.1")}))}
+
+
+def test_all_is_forgotten_when_the_session_ends() -> None:
+    table = Written()
+    rib = Rib(table, resolve, peer)
+    rib.take(Batch(4, said(0, 100, 1, 0, 7, 1), [1, 1], [5, 6]))
+    rib.flush()
+    rib.clear()
+    assert rib.pending
+    changed = rib.flush()
+    assert changed is not None
+    assert sorted(changed.keys) == [5, 6]
+    assert not table.all()
+
+
+def test_paths_are_listed_best_first_and_those_that_lead_nowhere_last() -> None:
+    rib = Rib(Written(), resolve, peer)
+    for number, attributes in (
+        (1, said(3, 200, 0, 0, 0, 1)),
+        (2, said(0, 100, 2, 0, 0, 2)),
+        (3, said(1, 100, 1, 0, 0, 3)),
+    ):
+        rib.take(Batch(4, attributes, [number], [5]))
+    assert [path.number for path in in_order(rib.paths(4)[5])] == [3, 2, 1]
