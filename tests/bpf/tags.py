@@ -53,6 +53,9 @@ UNDERLAY_MAC, FABRIC_PORT = "02:ee:00:00:00:01", "p7"
 VTEPS: dict[Family, tuple[str, str]] = {4: ("192.0.2.1", "192.0.2.9"), 6: ("2001:db8:ff::1", "2001:db8:ff::9")}
 """The node's own VTEP, and the remote one that hosts of f and g are behind."""
 
+SMALL = Capacity(flows=1024, fragments=64, nodes=1024, neighbours=1024, adjacencies=256, classes=256, owners=256)
+"""Room for the network."""
+
 
 class Place(NamedTuple):
     """A VPC: its port, tag, and the labels and TTL mode of MPLS."""
@@ -170,7 +173,11 @@ class Fabric:
             place.port: PortBinding(self.ifindex[place.port], raw(port_mac(place.port)), MTU)
             for place in PLACES.values()
         }
-        ends = {key(name): PortBinding(self.ifindex[end], bytes(6), MTU) for name, end in NAMESPACE_ENDS.items()}
+        ends = {
+            key(name): PortBinding(self.ifindex[end], bytes(6), MTU)
+            for name, end in NAMESPACE_ENDS.items()
+            if end in self.ifindex
+        }
         self.path.apply(tables(underlay, mtu, unclaimed), Bindings(bound, ends))
         for name in PLACES:
             for family in FAMILIES:
@@ -268,9 +275,8 @@ def arrived(source: str, target: str, family: Family, ttl: int = 63, tos: int = 
 
 @contextmanager
 def fabric() -> Iterator[Fabric]:
-    room = Capacity(flows=1024, fragments=64, nodes=1024, neighbours=1024, adjacencies=256, classes=256, owners=256)
     with (
         ports() as ifindex,
-        PacketPath.load(capacity=room, record=True, icmp_rate=0, clock="manual", secret=1) as path,
+        PacketPath.load(capacity=SMALL, record=True, icmp_rate=0, clock="manual", secret=1) as path,
     ):
         yield Fabric(path, ifindex)
