@@ -300,7 +300,8 @@ def test_arp_and_pings_for_the_gateway_go_to_the_namespace_without_a_tag(net: Fa
     eth = Ether(src=host_mac(vpc), dst=port_mac(PLACES[vpc].port))
     ping = eth / IP(src=host, dst=own) / ICMP() / Raw(bytes(30))
     ping6 = eth / IPv6(src=address(vpc, 6), dst=address(vpc, 6, 1)) / ICMPv6EchoRequest(data=bytes(30))
-    solicit = eth / IPv6(src=address(vpc, 6), dst=address(vpc, 6, 1), hlim=255)
+    everybody_asked = Ether(src=host_mac(vpc), dst="33:33:ff:00:00:01")
+    solicit = everybody_asked / IPv6(src=address(vpc, 6), dst="ff02::1:ff00:1", hlim=255)
     solicit /= ICMPv6ND_NS(tgt=address(vpc, 6, 1))
     advert = eth / IPv6(src=address(vpc, 6), dst=address(vpc, 6, 1), hlim=255) / ICMPv6ND_NA(tgt=address(vpc, 6))
     for frame in map(Ether, map(padded, (arp, ping, ping6, solicit, advert))):
