@@ -70,7 +70,10 @@ static __always_inline int send(void *ctx, const enum hook hook, struct packet *
 		return finish(hook, V_INTERNAL, packet->peering);
 	if (packet->ip.tcp & TCP_SYN && (in->mss || out->mss))
 		clamp_mss(ctx, hook, packet, in->mss && (!out->mss || in->mss < out->mss) ? in->mss : out->mss);
-	packet->entropy = flow_entropy(ip, packet->ports, pieces);
+	if (out->kind == TAG_VXLAN) {
+		packet->entropy = flow_entropy(ip, packet->ports, pieces);
+		packet->tunnel.pieces = pieces;
+	}
 	if (put_tag(ctx, hook, packet, out))
 		return finish(hook, V_INTERNAL, packet->peering);
 	exit_of(packet, out, &port, &ifindex);

@@ -81,7 +81,7 @@ struct tunnel {
 		};
 	};
 	__u32 version; /* of IP */
-	__u32 pad;
+	__u32 pieces; /* 1: the packet is still to be cut, which the kernel lets nobody do inside a tunnel that it knows of */
 };
 
 struct packet {

@@ -141,12 +141,12 @@ static __always_inline int set_outer_length(void *start, void *end, bool six, __
 	return 0;
 }
 
-/* TC: the kernel has to know of the tunnel to segment and to sum what it carries, unless it carries no IP. */
-static __always_inline int open_tunnel(struct __sk_buff *skb, bool ip, bool six, __u32 bytes)
+/* TC: the kernel has to know of the tunnel to segment and to sum what it carries, where that may be needed. */
+static __always_inline int open_tunnel(struct __sk_buff *skb, bool plain, bool six, __u32 bytes)
 {
 	__u64 flags = six ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 
-	if (!ip)
+	if (plain)
 		return bpf_skb_change_head(skb, bytes, 0);
 	flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_LEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
 	if (!bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_FIXED_GSO))
@@ -205,7 +205,7 @@ static __always_inline int enter_tunnel(void *ctx, const enum hook hook, const s
 		tos = traffic_class(start + ETH_LEN, inner_six);
 		port = entropy_port(start, end, inner_six, packet->entropy);
 	}
-	if (hook == XDP ? packet_push(ctx, hook, bytes) : open_tunnel(ctx, ip, six, bytes))
+	if (hook == XDP ? packet_push(ctx, hook, bytes) : open_tunnel(ctx, !ip || tunnel->pieces, six, bytes))
 		return -1;
 	start = packet_start(ctx, hook);
 	end = packet_end(ctx, hook);

@@ -55,6 +55,7 @@ static __always_inline bool set_tunnel(struct packet *packet, const struct hop *
 
 	packet->tunnel.vtep = hop->gateway;
 	packet->tunnel.version = hop->tunnel;
+	packet->tunnel.pieces = 0;
 	packet->tunnel.next_hop = found ? *found : 0;
 	if (packet->tunnel.next_hop)
 		return true;

@@ -119,6 +119,7 @@ static __always_inline int identify_vxlan(void *ctx, const enum hook hook, struc
 	packet->tunnel.vtep = ip->src;
 	packet->tunnel.version = own->vtep_version;
 	packet->tunnel.next_hop = 0;
+	packet->tunnel.pieces = 0;
 	__builtin_memcpy(packet->tunnel.mac, eth->h_source, ETH_ALEN);
 	packet->tunnel.port = own->port;
 	outer = traffic_class(start + ETH_LEN, ip->family == IPV6) & ECN_MASK;

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.datapath import Bindings, BpfError, PacketPath, PortBinding
+from isthmus.datapath import Bindings, BpfError, PacketPath, PortBinding, Wanted
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.network import HOST_MAC, arp, bindings, key, learn, peering, tables, udp, vpc
 from tests.differential.compare import Bench
@@ -115,6 +115,7 @@ def test_a_flood_to_one_host_is_one_question(place: Bench) -> None:
         place.path.run(udp("p1", "10.1.0.5", "10.2.0.77"), place.ifindex["p1"], "xdp")
     asked = place.path.poll()
     assert len(asked) <= 2
+    assert isinstance(asked[0], Wanted)
     assert asked[0].attachment == key(B)
 
 

@@ -25,6 +25,7 @@ class Adjacencies:
     def __init__(self, loaded: BpfObject, capacity: int) -> None:
         self._names = Names("routers", capacity - 1)
         self._memory = loaded.map("adjacencies").mmap()
+        self._ports: dict[NextHopKey, int] = {}  # of ways to VTEPs
 
     def number(self, tables: Tables, links: Names, neighbours: Neighbours) -> dict[NextHopKey, int]:
         """The slots of all that routes name; a new router starts with what its link knows. Raises ``TableFull``."""
@@ -44,6 +45,7 @@ class Adjacencies:
     def keep(self, keys: Collection[NextHopKey]) -> None:
         """Free the slots of all others."""
         self._names.keep(keys)
+        self._ports = {key: port for key, port in self._ports.items() if key in keys}
 
     def set_router(self, key: NextHopKey, entry: bytes) -> None:
         """Note what is known of a router, if a route names it."""
@@ -55,8 +57,14 @@ class Adjacencies:
         key = NextHopKey(None, family, vtep)
         if key not in self._names:
             return False
+        self._ports[key] = port
         self._write(self._names.number(key) + 1, _ENTRY.pack(mac, port))
         return True
+
+    def forget_port(self, port: int) -> None:
+        """No way leads over a port that is gone: its slot may come again, for another."""
+        for key in [key for key, way in self._ports.items() if way == port]:
+            self.set_tunnel(key.family, key.address, bytes(6), 0)
 
     def _write(self, slot: int, entry: bytes) -> None:
         self._memory[8 * slot : 8 * slot + 8] = entry

@@ -296,6 +296,7 @@ class PacketPath:
         ports |= numbers.ports.keys()
         for ifindex, slot in self._ports.items():
             if ifindex not in ports:
+                self._adjacencies.forget_port(slot + 1)
                 self._object.map("ports").delete(_U32.pack(slot + 1))
         self._ports.keep(ports)
 

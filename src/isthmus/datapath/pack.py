@@ -298,6 +298,8 @@ def overhead(attachment: Attachment, vtep: Vtep | None) -> int:
 
 def _labels(push: tuple[int, ...]) -> tuple[int, ...]:
     """Label stack entries (RFC 3032) but for traffic class and TTL: label << 12, and the bit of the bottom."""
+    if len(push) > MAX_LABELS:
+        raise ValueError(f"an attachment pushes {len(push)} MPLS labels; there is room for {MAX_LABELS}")
     last = len(push) - 1
     entries = [label << 12 | (index == last) << 8 for index, label in enumerate(push)]
     return (*entries, *[0] * (MAX_LABELS - len(entries)))
