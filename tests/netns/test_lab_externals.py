@@ -5,12 +5,9 @@ The gateway's end is a BIRD in the namespace of the VPC, where the gateway's own
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +25,6 @@ from isthmus.lab.externals.speakers import Program
 from isthmus.lab.plan import plan
 from isthmus.lab.process import working_below
 from isthmus.lab.state import LabError, Objects, State
-from isthmus.routing.bird.config import bird_config
-from isthmus.routing.bird.process import Daemon
-from isthmus.routing.bird.speaker import Neighbor, Speaker
 from isthmus.routing.links import Links
 
 NAME = "isthmus-test-bgp"
@@ -85,19 +79,8 @@ def up(made: Objects) -> Iterator[None]:
 
 @contextmanager
 def gateway() -> Iterator[Path]:
-    """The gateway's BIRD toward the external; its folder."""
-    folder = Path(tempfile.mkdtemp(prefix="isthmus-test-"))
-    neighbors = tuple(
-        Neighbor(ipaddress.ip_address(address), asn, password=password)
-        for address, asn, password in (("203.0.113.2", 65001, SECRET), ("2001:db8:ff::2", 65002, None))
-    )
-    speaker = Speaker(64512, ipaddress.IPv4Address("203.0.113.1"), neighbors)
-    daemon = Daemon(folder, f"{NAME}.gw.isp", bird_config(speaker))
-    try:
-        yield folder
-    finally:
-        daemon.stop()
-        shutil.rmtree(folder)
+    """The folder of the gateway's own BIRD toward the external, which the lab runs."""
+    yield State(NAME).bgp / "isp"
 
 
 def shown(folder: Path, command: str) -> str:

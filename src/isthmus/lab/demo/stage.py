@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ CLIENTS: Final = "isthmus.lab.demo.clients"
 """The program that our clients are."""
 
 _COMMAND_WITHIN_S: Final = 60
+_LOOK_S: Final = 0.1
 _DARK: Final = 0.3  # seconds after a command in which a packet that must not come might still
 
 
@@ -65,6 +66,16 @@ class Stage:
             self.expect(False, f"isthmus {arguments[0]} ends with {status}, and ended with {done.returncode}")
         return text
 
+    def quiet(self, *arguments: str) -> str:
+        """Run our own program, whatever comes of it; its output, which is not shown."""
+        return _run([str(_PROGRAM), *arguments]).stdout
+
+    def until(self, met: Callable[[], bool], seconds: float) -> None:
+        """Wait for something, so long at most."""
+        deadline = time.monotonic() + seconds
+        while not met() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+
     def on(self, lab: str, vpc: str, *command: str) -> tuple[int, str]:
         """Run a command on the hosts of a VPC: its exit status and output."""
         print(f"  {self._bold}$ isthmus lab exec --name {lab} {vpc} -- {' '.join(command)}{self._plain}", flush=True)
@@ -86,7 +97,7 @@ class Stage:
             self.say(f"a lab {name} is left from a run that was killed; it goes first")
             control.down(name, self.say)
         try:
-            self.isthmus("lab", "up", os.path.relpath(file), "--name", name, *options)
+            self.isthmus("lab", "up", os.path.relpath(file), *options, "--name", name)
             yield
         finally:
             if State(name).exists():

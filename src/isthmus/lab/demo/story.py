@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.lab.demo.beyond import beyond
+from isthmus.lab.demo.outside import failover, transit_by_frr
 from isthmus.lab.demo.servers import counter, patient, resolver, web
 from isthmus.lab.demo.stage import Stage, vpc_of, within
 
@@ -191,5 +192,7 @@ PARTS: Final[dict[str, Part]] = {
     "4": two_externals,
     "5": overlap,
     "nat": behind_nat,
+    "bgp": failover,
+    "frr": transit_by_frr,
 }
-"""By the number of the example; the last has objects of its own."""
+"""By the number of the example; the others have objects of their own."""
