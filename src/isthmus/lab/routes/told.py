@@ -12,7 +12,7 @@ from isthmus.routing.domain import Domain
 from isthmus.routing.rib import Path, best, in_order
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family
-from isthmus.tables.entries import Tables
+from isthmus.tables.entries import PathKind, Tables
 from isthmus.tables.learned import is_down, prefix_key
 
 
@@ -58,8 +58,8 @@ class ToldOf:
 
     def ambiguous(self) -> Iterable[Ambiguity]:
         """See ``RoutingAnswers``."""
-        for vpc, peers in sorted(_peers(self._router.tables).items()):
-            for one, other in combinations(sorted(peers & self._router.domains.keys()), 2):
+        for vpc, added in sorted(_metrics(self._router.tables).items()):
+            for one, other in combinations(sorted(added.keys() & self._router.domains.keys()), 2):
                 ribs = self._router.domains[one].rib, self._router.domains[other].rib
                 both = tied = 0
                 for family in FAMILIES:
@@ -67,7 +67,7 @@ class ToldOf:
                     for key in mine.keys() & theirs.keys():
                         found = best(mine[key]), best(theirs[key])
                         both += all(found)
-                        tied += all(found) and found[0][0].metric == found[1][0].metric
+                        tied += all(found) and found[0][0].metric + added[one] == found[1][0].metric + added[other]
                 if both:
                     yield Ambiguity(vpc, (one, other), both, tied)
 
@@ -125,13 +125,13 @@ def _row(path: Path, use: Use) -> LearnedPath:
     )
 
 
-def _peers(tables: Tables) -> dict[str, set[str]]:
-    """With whom each VPC peers."""
-    sides: dict[str, set[str]] = defaultdict(set)
-    for key in tables.sides:
-        sides[key.peering].add(key.vpc)
-    found: dict[str, set[str]] = defaultdict(set)
-    for pair in sides.values():
-        for vpc in pair:
-            found[vpc] |= pair - {vpc}
+def _metrics(tables: Tables) -> dict[str, dict[str, int]]:
+    """Of each VPC: the peers that offer it something without stateful NAT, and what their sides add to metrics."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, vpc in tables.vpcs.items():
+        for exposures in vpc.exposures.values():
+            for exposure in exposures:
+                for candidate in exposure.candidates:
+                    if candidate.there is not None and candidate.kind in (PathKind.PLAIN, PathKind.STATIC):
+                        found[name][candidate.there.vpc] = candidate.metric
     return found
