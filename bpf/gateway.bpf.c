@@ -194,8 +194,7 @@ static __always_inline int gateway(void *ctx, const enum hook hook)
 
 	if (!control || !packet)
 		return finish(hook, V_INTERNAL, 0);
-	packet->revision = *(volatile __u32 *)&control->generation;
-	packet->generation = packet->revision & 1;
+	set_world(packet, control);
 	packet->peering = 0;
 	packet->flow = 0;
 	packet->hop = 0;

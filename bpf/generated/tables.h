@@ -9,6 +9,10 @@
 #define MAX_LABELS 0x4u
 #define LINK_UNDERLAY 0xffffffffu
 #define TRIE_NODE 0x80000000u
+#define FIB_BLOCK 0x80000000u
+#define FIB_BYTES_SHIFT 0x1eu
+#define BLOCK_ENTRIES 0x100u
+#define CHUNK_BLOCKS 0x100u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
 #define SIDE_OPENS 0x2u
@@ -163,7 +167,9 @@ struct span {
 /* Slot 0: what all packets read. */
 struct control {
 	__u32 generation; /* its lowest bit says which root tables count; one write flips it */
+	__u32 epoch; /* moves with the generation, and with learned routes; both are read and written at once */
 	__u32 now; /* the time in ticks */
+	__u32 pad;
 };
 
 /* Slot 0 of flows, 1 of mappings: how many records were ever taken. The rest was never used. */
@@ -293,7 +299,8 @@ struct cut {
 struct route {
 	__u32 metric;
 	__u16 length;
-	__u16 local;
+	__u8 local;
+	__u8 down; /* 1: nothing can leave by any hop; changed in place */
 	struct span hops;
 };
 
@@ -305,7 +312,13 @@ struct hop {
 	__u32 adjacency; /* of the router, or of the next hop to the VTEP; 0: on-link */
 	__u8 mac[6]; /* inner destination of a tunnel */
 	__u8 tunnel; /* IP version of the VTEP; 0: no tunnel */
-	__u8 pad;
+	__u8 down; /* 1: nothing can leave here; changed in place */
+};
+
+/* What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write. */
+struct fib {
+	__u32 root; /* first of the root's blocks, and FIB_BYTES of them; 0: there are none */
+	__u32 default_route; /* where the rest says nothing; 0: none */
 };
 
 /* How packets leave toward one VPC on one port. */
@@ -370,7 +383,7 @@ struct flow_key {
 /* A conversation. Changed in place: `life` by compare-and-swap; the rest, but for the keys, by who holds its BUSY. */
 struct flow {
 	__u64 life; /* deadline | TCP bits << 32 | enum phase << 40 | version << 48 */
-	__u32 generation; /* that it was last judged by */
+	__u32 epoch; /* that it was last judged in */
 	__u32 peering; /* its number */
 	struct flow_key keys[2]; /* of the initiator's packets, and of the answers */
 	__u32 hops[2]; /* that packets of a direction leave to; 0: no way */

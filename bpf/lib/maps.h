@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The tables. Entries are never changed under a packet: new ones are written beside the old, and the
- * generation in `control` flips. Only neighbours, ports and counters change in place.
+ * generation in `control` flips. Only neighbours, ports, learned routes, what is down, and counters change in place.
  */
 #pragma once
 #include <linux/bpf.h>
@@ -36,6 +36,8 @@ TABLE(rule_indexes, rule_index, 1)
 TABLE(cuts, cut, 1)
 TABLE(routes, route, 1)
 TABLE(hops, hop, 1)
+/* The roots of what VPCs have learned; stages/learned.h. Changed in place, as are their blocks. */
+TABLE(fibs, fib, 2)
 TABLE(attachments, attachment, 1)
 TABLE(traces, trace_record, 1)
 TABLE(port_ranges, port_range, 1)
@@ -48,6 +50,22 @@ TABLE(interfaces, classified, 2)
 TABLE(adjacencies, neighbour, 1)
 /* Ports by their slot in `ports`, for what leaves through a tunnel. */
 TABLE(exits, exit, 1)
+
+/* Blocks of learned tables, a chunk at a time, so that memory follows the routes. */
+struct chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, BLOCK_ENTRIES * sizeof(__u32));
+	__uint(max_entries, CHUNK_BLOCKS);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__type(key, __u32);
+	__uint(max_entries, 1);
+	__array(values, struct chunk);
+} chunks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -102,6 +102,7 @@ struct packet {
 	__u64 entropy;		    /* protocol << 32 | ports of the packet as it leaves */
 	__u64 seed;		    /* of the sending VPC */
 	__u32 generation, revision; /* its root tables, and the whole number */
+	__u32 epoch;
 	__u32 vpc;
 	__u32 peering; /* number + 1, 0 until one is picked */
 	__u32 frame;   /* enum ethernet */
@@ -140,5 +141,15 @@ static __always_inline struct packet *packet_here(__u32 which)
 #define ARP_TARGET	(ETH_LEN + 24) /* protocol address (RFC 826), IPv4 over Ethernet */
 #define ND_SOLICITATION 135
 #define ND_TARGET	8 /* RFC 4861 4.3 */
+
+/* Which tables count, and which state of learned routes: one read, so that the one is not newer than the other. */
+static __always_inline void set_world(struct packet *packet, const struct control *control)
+{
+	__u64 world = *(volatile __u64 *)&control->generation;
+
+	packet->revision = (__u32)world;
+	packet->generation = packet->revision & 1;
+	packet->epoch = world >> 32;
+}
 
 #define stage_done() asm volatile("" ::: "memory")

@@ -106,7 +106,7 @@ static __always_inline int refresh(struct flow *flow, __u64 life, const struct i
 
 /*
  * What the flow says of packets in one direction: addresses, ports, way out. FOLLOWED; 0: it is over, go on without it; or a
- * verdict. Judged again where the configuration is newer than the flow, or another CPU is just at it.
+ * verdict. Judged again where configuration or routes are newer than the flow, or another CPU is just at it.
  */
 static __always_inline int take_from_flow(struct packet *packet, __u32 reference, bool initiates, bool by_key)
 {
@@ -120,7 +120,7 @@ static __always_inline int take_from_flow(struct packet *packet, __u32 reference
 	if (!flow)
 		return 0;
 	life = life_of(flow);
-	older = (__s32)(*(volatile __u32 *)&flow->generation - packet->revision) < 0; /* before what it vouches for */
+	older = (__s32)(*(volatile __u32 *)&flow->epoch - packet->epoch) < 0; /* before what it vouches for */
 	to = &flow->keys[back ^ 1];
 	packet->src = to->dst;
 	packet->dst = to->src;

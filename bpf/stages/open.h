@@ -72,9 +72,9 @@ __noinline int open_flow(struct packet *packet)
 	flow->sides[0] = candidate->here;
 	flow->sides[1] = candidate->there;
 	flow->hops[0] = way_out(packet, number, packet->path.route);
-	slot = trie_lookup(sender->routes[family], packet->ip.src.hi, packet->ip.src.lo);
+	slot = find_route_of(packet, packet->vpc * 2 + family, packet->ip.src.hi, packet->ip.src.lo);
 	flow->hops[1] = way_out(packet, number | FLOW_BACK, slot);
-	flow->generation = packet->revision;
+	flow->epoch = packet->epoch;
 	set_timeouts(flow, here);
 	packet->hop = flow->hops[0];
 	packet->flow = number;

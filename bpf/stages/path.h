@@ -8,6 +8,7 @@
 #include "lib/address.h"
 #include "lib/packet.h"
 #include "lib/share.h"
+#include "stages/learned.h"
 
 #define TRIE_DEPTH     17
 #define MAX_CANDIDATES 65536
@@ -28,6 +29,38 @@ static __always_inline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
 		at = node->child[((node->low ? lo : hi) >> (node->shift & 63)) & 255];
 	}
 	return 0;
+}
+
+/*
+ * The slot of the route to an address, 0 if there is none: one of the VPC's own (`routes`, a trie), or a learned one (`fib`, by number
+ * of the VPC and family) with a longer prefix. Whether it is down the caller asks.
+ */
+static __always_inline __u32 find_route(__u32 routes, __u32 fib_slot, struct addr to)
+{
+	__u32 own = trie_lookup(routes, to.hi, to.lo);
+	struct fib *fib = fib_at(fib_slot);
+	__u64 learned = fib ? *(volatile __u64 *)fib : 0;
+
+	return learned ? longer_route(learned, to.hi, to.lo, own) : own;
+}
+
+/* The same by the VPC's number * 2 + family, where it is not for every packet; one call, as the stack is short there. */
+__noinline __u32 find_route_of(struct packet *packet, __u32 which, __u64 hi, __u64 lo)
+{
+	struct vpc *vpc;
+	struct fib *fib;
+	__u64 learned;
+	__u32 own;
+
+	if (!packet)
+		return 0;
+	vpc = vpc_at(packet->generation * vpc_capacity + which / 2);
+	if (!vpc)
+		return 0;
+	own = trie_lookup(vpc->routes[which & 1], hi, lo);
+	fib = fib_at(which);
+	learned = fib ? *(volatile __u64 *)fib : 0;
+	return learned ? longer(learned, hi, lo, own) : own;
 }
 
 static __always_inline __u64 weigh_key(__u64 seed, const struct key *key)
@@ -51,11 +84,11 @@ static __always_inline void consider(struct path *best, const struct key *key, _
 
 		if (!owner)
 			return;
-		slot = trie_lookup(owner->routes[key->family & 1], to.hi, to.lo);
+		slot = find_route(owner->routes[key->family & 1], candidate->vpc * 2 + (key->family & 1), to);
 		if (!slot)
 			return;
 		route = route_at(slot);
-		if (!route)
+		if (!route || route->down)
 			return;
 		if (candidate->kind == PATH_PLAIN && route->length > length)
 			length = route->length;
@@ -137,11 +170,11 @@ static __always_inline int find_path(const struct vpc *vpc, __u32 generation, co
 	return route->local ? V_GATEWAY_ADDRESS : 0;
 }
 
-/* Of several next hops: the slot of the one for this conversation. Verified once, on its own. */
+/* Of several next hops: the slot of the one for this conversation; one that is down only if all are. Verified once, on its own. */
 __noinline __u32 share_hops(__u32 first, __u32 count, __u64 seed, const struct key *key)
 {
 	__u64 best = 0, prefix;
-	__u32 chosen = first;
+	__u32 chosen = first, chosen_down = 2;
 
 	if (!key)
 		return first;
@@ -153,7 +186,8 @@ __noinline __u32 share_hops(__u32 first, __u32 count, __u64 seed, const struct k
 		if (!hop)
 			break;
 		weight = weigh(prefix, hop->id);
-		if (i == 0 || weight > best) {
+		if (hop->down < chosen_down || (hop->down == chosen_down && weight > best)) {
+			chosen_down = hop->down;
 			best = weight;
 			chosen = first + i;
 		}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* flow: after a change of the configuration, is a conversation still right? And its ways out, as they are now. */
+/* flow: after a change of configuration or routes, is a conversation still right? And its ways out, as they are now. */
 #pragma once
 #include "lib/index.h"
 #include "lib/packet.h"
@@ -18,7 +18,7 @@ __noinline __u32 way_out(struct packet *packet, __u32 reference, __u32 route_slo
 	struct flow_key *key;
 	struct vpc *sender;
 
-	if (!packet || !flow || !route_slot || !route || route->local)
+	if (!packet || !flow || !route_slot || !route || route->local || route->down)
 		return 0;
 	if (route->hops.count == 1)
 		return route->hops.first;
@@ -116,14 +116,14 @@ static __always_inline void write_revised(struct flow *flow, const struct packet
 	if (phase_of(life) != PHASE_LIVE || life & busy || life >> 48 != version ||
 	    __sync_val_compare_and_swap(&flow->life, life, life | busy) != life)
 		return;
-	if ((__s32)(flow->generation - packet->revision) < 0) {
+	if ((__s32)(flow->epoch - packet->epoch) < 0) {
 		flow->hops[0] = packet->revised[0];
 		flow->hops[1] = packet->revised[1];
 		flow->sides[0] = candidate->here;
 		flow->sides[1] = candidate->there;
 		flow->peering = here->peering;
 		set_timeouts(flow, here);
-		*(volatile __u32 *)&flow->generation = packet->revision;
+		*(volatile __u32 *)&flow->epoch = packet->epoch;
 	}
 	let_go(flow);
 }
@@ -157,9 +157,9 @@ __noinline int revise(struct packet *packet, __u32 reference)
 	if (!wanted.found || !candidate)
 		return flow->mapping ? REVISED_OVER : REVISED_DEAD;
 	to = addr_sum(flow->keys[0].dst, candidate->delta);
-	slot = trie_lookup(owner->routes[family], to.hi, to.lo);
+	slot = find_route_of(packet, flow->keys[1].vpc * 2 + family, to.hi, to.lo);
 	route = route_at(slot);
-	if (!slot || !route)
+	if (!slot || !route || route->down)
 		return flow->mapping ? REVISED_OVER : REVISED_DEAD;
 	here = side_at(candidate->here);
 	if (!here || route->local || !addr_equal(to, flow->keys[1].src) ||
@@ -167,7 +167,7 @@ __noinline int revise(struct packet *packet, __u32 reference)
 	    !still_allowed(packet, reference & FLOW_RECORD, candidate->here))
 		return REVISED_OVER;
 	packet->revised[0] = way_out(packet, reference & FLOW_RECORD, slot);
-	slot = trie_lookup(sender->routes[family], flow->keys[0].src.hi, flow->keys[0].src.lo);
+	slot = find_route_of(packet, flow->keys[0].vpc * 2 + family, flow->keys[0].src.hi, flow->keys[0].src.lo);
 	packet->revised[1] = way_out(packet, reference | FLOW_BACK, slot);
 	packet->revised_sides[0] = candidate->here;
 	packet->revised_sides[1] = candidate->there;

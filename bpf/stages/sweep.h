@@ -17,7 +17,7 @@
 /* The i-th of the records ever taken: flows, then mappings. */
 struct sweep {
 	struct packet *stand_in;
-	__u32 first, now, revision, took;
+	__u32 first, now, generation, epoch, took;
 	__u32 flows; /* ever taken */
 };
 
@@ -40,7 +40,7 @@ static __always_inline bool is_over(const struct sweep *sweep, struct flow *flow
 {
 	if ((__s32)(sweep->now - (__u32)life) >= 0)
 		return true;
-	if ((__s32)(flow->generation - sweep->revision) >= 0)
+	if ((__s32)(flow->epoch - sweep->epoch) >= 0)
 		return false;
 	return revise(sweep->stand_in, number) == REVISED_OVER;
 }
@@ -48,7 +48,7 @@ static __always_inline bool is_over(const struct sweep *sweep, struct flow *flow
 /* Is a VPC gone that the number stands for? Then nothing may be left of it: the number becomes another's. */
 static __always_inline bool is_gone(const struct sweep *sweep, __u32 vpc)
 {
-	struct vpc *found = vpc_at((sweep->revision & 1) * vpc_capacity + vpc);
+	struct vpc *found = vpc_at(sweep->generation * vpc_capacity + vpc);
 
 	return !found || !found->seed;
 }
@@ -150,10 +150,10 @@ static __always_inline __u32 sweep_part(__u32 first, __u32 count, __u32 stand_in
 
 	if (!control || !sweep.stand_in)
 		return 0;
-	sweep.revision = *(volatile __u32 *)&control->generation;
 	sweep.now = *(volatile __u32 *)&control->now;
-	sweep.stand_in->generation = sweep.revision & 1;
-	sweep.stand_in->revision = sweep.revision;
+	set_world(sweep.stand_in, control);
+	sweep.generation = sweep.stand_in->generation;
+	sweep.epoch = sweep.stand_in->epoch;
 	bpf_loop(count < MOST_SWEPT ? count : MOST_SWEPT, sweep_one, &sweep, 0);
 	return sweep.took;
 }

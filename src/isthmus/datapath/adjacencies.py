@@ -14,7 +14,7 @@ from isthmus.datapath.neighbours import Neighbours, known
 from isthmus.datapath.numbers import Names
 from isthmus.datapath.pack import NextHopKey, next_hop_key
 from isthmus.tables.address import Family
-from isthmus.tables.entries import Tables
+from isthmus.tables.entries import AttachmentKey, Tables
 
 _ENTRY = struct.Struct("<6sH")
 
@@ -26,6 +26,7 @@ class Adjacencies:
         self._names = Names("routers", capacity - 1)
         self._memory = loaded.map("adjacencies").mmap()
         self._ports: dict[NextHopKey, int] = {}  # of ways to VTEPs
+        self._learned: set[NextHopKey] = set()
 
     def number(self, tables: Tables, links: Names, neighbours: Neighbours) -> dict[NextHopKey, int]:
         """The slots of all that routes name; a new router starts with what its link knows. Raises ``TableFull``."""
@@ -34,16 +35,26 @@ class Adjacencies:
             for family, routes in vpc.routes.items():
                 for hop in (hop for route in routes for hop in route.next_hops):
                     key = next_hop_key(family, hop)
-                    if key is None or key in found:
-                        continue
-                    new = key not in self._names
-                    found[key] = self._names.number(key) + 1
-                    if new:
-                        self._write(found[key], _known_before(key, links, neighbours))
+                    if key is not None and key not in found:
+                        found[key] = self._number(key, links, neighbours)
         return found
 
-    def keep(self, keys: Collection[NextHopKey]) -> None:
-        """Free the slots of all others."""
+    def learn(self, key: NextHopKey, links: Names, neighbours: Neighbours) -> int:
+        """The slot of one that a learned route names; kept until its link is gone. Raises ``TableFull``."""
+        self._learned.add(key)
+        return self._number(key, links, neighbours)
+
+    def _number(self, key: NextHopKey, links: Names, neighbours: Neighbours) -> int:
+        new = key not in self._names
+        slot = self._names.number(key) + 1
+        if new:
+            self._write(slot, _known_before(key, links, neighbours))
+        return slot
+
+    def keep(self, keys: Collection[NextHopKey], links: Collection[AttachmentKey]) -> None:
+        """Free the slots of all others, but for learned ones on these links."""
+        self._learned = {key for key in self._learned if key.attachment is None or key.attachment in links}
+        keys = {*keys, *self._learned}
         self._names.keep(keys)
         self._ports = {key: port for key, port in self._ports.items() if key in keys}
 

@@ -31,6 +31,7 @@ _ASK: Final = struct.Struct("=4I")
 _CLOCK, _SWEEP, _END, _END_ALL = range(4)
 _U32: Final = struct.Struct("=I")
 _SIZE: Final = RECORDS["flow"].size
+_NOW: Final = slice(8, 12)  # of the control record
 
 
 class Ends(NamedTuple):
@@ -119,12 +120,12 @@ class Conversations:
 
     def set_now(self, tick: int) -> None:
         """Tell the time, where the kernel does not."""
-        self._control[4:8] = _U32.pack(tick)
+        self._control[_NOW] = _U32.pack(tick)
 
     @property
     def now(self) -> int:
         """The tick that packets see."""
-        return int(_U32.unpack(self._control[4:8])[0])
+        return int(_U32.unpack(self._control[_NOW])[0])
 
     def sweep(self) -> int:
         """Take out what is over, and what nothing needs then: how many records that were.

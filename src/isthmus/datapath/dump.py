@@ -44,6 +44,10 @@ class Reader:
             "seed": v[8],
         }
 
+    def route(self, slot: int) -> Value:
+        """A route's record, with its next hops; not whether they are down, which is no content."""
+        return self._route(slot)
+
     def _record(self, table: str, slot: int) -> tuple[int, ...]:
         return self._store[table].read(slot)
 
@@ -98,11 +102,11 @@ class Reader:
         return tuple(self._record("ranges", first + index) for index in range(count))
 
     def _route(self, slot: int) -> Value:
-        metric, length, local, first, count = self._record("routes", slot)
+        metric, length, local, _, first, count = self._record("routes", slot)
         return metric, length, local, tuple(self._hop(first + index) for index in range(count))
 
     def _hop(self, slot: int) -> Value:
-        hi, lo, stable, attachment, adjacency, *tunnel = self._record("hops", slot)
+        hi, lo, stable, attachment, adjacency, *tunnel, _ = self._record("hops", slot)
         return hi << 64 | lo, stable, self._attachment(attachment), bool(adjacency), *tunnel
 
     def _attachment(self, slot: int) -> Value:

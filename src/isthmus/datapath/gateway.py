@@ -16,6 +16,8 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+import numpy as np
+
 from isthmus.datapath.adjacencies import Adjacencies
 from isthmus.datapath.barrier import Barrier
 from isthmus.datapath.bindings import Bindings, Hook, PortBinding
@@ -27,6 +29,10 @@ from isthmus.datapath.conversations import (
     size_flows,
 )
 from isthmus.datapath.dump import Ids, Reader
+from isthmus.datapath.fib.blocks import Blocks
+from isthmus.datapath.fib.epoch import Epoch
+from isthmus.datapath.fib.groups import HOPS, ROUTES, Groups, Marks
+from isthmus.datapath.learned import LearnedRoutes, LearnedTable
 from isthmus.datapath.libbpf import (
     BpfError,
     BpfLink,
@@ -46,8 +52,9 @@ from isthmus.datapath.pack import Exit, NextHopKey, Numbers, Packer, remembering
 from isthmus.datapath.roots import Roots
 from isthmus.datapath.store import Table
 from isthmus.tables.address import Family
-from isthmus.tables.entries import AttachmentKey, SideKey, Tables
+from isthmus.tables.entries import AttachmentKey, NextHop, SideKey, Tables
 from isthmus.tables.layout import LINK_UNDERLAY, RECORDS
+from isthmus.tables.learned import Down
 from isthmus.tables.verdicts import Verdict
 
 _U32 = struct.Struct("<I")
@@ -80,12 +87,15 @@ HOOKS: Mapping[str, frozenset[Hook]] = {
 TWICE = ("vpcs", "interfaces", "classes", "owners")
 """Root tables: once for each generation."""
 
+ABOVE = {"routes": ROUTES, "hops": HOPS}
+"""Records of learned routes stand above those of the configuration, in the same table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """Entries of each table; memory is taken at load. The defaults hold 10,000 peerings in about 100 MB, and 4 million
     conversations, each with a mapping of its own, in 1.3 GB: 320 bytes a flow. ``fragments``: packets that are in
-    pieces on their way at once."""
+    pieces on their way at once. ``chunks``: of 256 KB each, that learned routes may take when they need them."""
 
     vpcs: int = 4096
     nodes: int = 65536
@@ -107,6 +117,7 @@ class Capacity:
     port_ranges: int = 65536
     flows: int = 1 << 22
     fragments: int = 65536
+    chunks: int = 16384
 
 
 class Outcome(NamedTuple):
@@ -159,6 +170,13 @@ class PacketPath:
         self._wanted: list[bytes] = []
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
         self._barrier = Barrier()
+        self._packer: Packer | None = None
+        self._epoch = Epoch(self._control)
+        self._marks = Marks(self._store["routes"], self._store["hops"])
+        groups = Groups(self._store["routes"], self._store["hops"], self._marks, self._learned_hop)
+        fibs = np.frombuffer(loaded.map("fibs").mmap(), np.uint64)
+        blocks = Blocks(loaded.map("chunks"), self._barrier.wait)
+        self._learned = LearnedRoutes(blocks, groups, fibs, self._barrier.wait, self._epoch.move)
 
     @classmethod
     def load(
@@ -192,7 +210,8 @@ class PacketPath:
             for item in fields(room):
                 if item.name not in SIZED_BY_FLOWS:
                     entries = getattr(room, item.name)
-                    loaded.resize(item.name, 2 * entries if item.name in TWICE else entries)
+                    loaded.resize(item.name, 2 * entries if item.name in TWICE else entries + ABOVE.get(item.name, 0))
+            loaded.resize("fibs", 2 * room.vpcs)
             size_flows(loaded, room.flows, room.fragments, room.sides)
             loaded.set_rodata("quarantine", _U32.pack(QUARANTINE_TICKS if clock == "kernel" else 0))
             loaded.set_rodata("secret", (secrets.randbits(64) if secret is None else secret).to_bytes(8, sys.byteorder))
@@ -222,6 +241,7 @@ class PacketPath:
             link.close()
         self._links.clear()
         self._ring.close()
+        self._learned.close()
         self._barrier.close()
         self._object.close()
 
@@ -256,7 +276,9 @@ class PacketPath:
         fresh = self._generation + 1 & _MASK32
         try:
             numbers = self._number(tables, bindings)
-            packed = Packer(self._store, numbers).pack(tables)
+            packer = Packer(self._store, numbers)
+            packed = packer.pack(tables)
+            self._mark(packer)
             self._roots.write(fresh & 1, tables, bindings, numbers, packed)
             self._barrier.wait()  # also orders what was written before the flip on machines that may not
         except BaseException:
@@ -266,8 +288,10 @@ class PacketPath:
             raise
         for table in self._store.values():
             table.commit()
-        self._control[:4] = _U32.pack(fresh)
-        self._generation, self._numbers = fresh, numbers
+        self._epoch.flip(fresh)
+        self._generation, self._numbers, self._packer = fresh, numbers, packer
+        self._learned.keep(numbers.vpcs.values())
+        self._learned.groups.rewrite(self._learned.groups.repack(self._learned_hop))
         self._barrier.wait()
         self._roots.clear(1 - (fresh & 1))
         for table in self._store.values():
@@ -291,7 +315,7 @@ class PacketPath:
                 self._object.map("exhausted").update(_U32.pack(number), bytes(8 * possible_cpus()))
         self._side_numbers.keep(numbers.sides)
         self._links_of.keep(numbers.exits)
-        self._adjacencies.keep(numbers.adjacencies)
+        self._adjacencies.keep(numbers.adjacencies, numbers.exits)
         ports = {index for leave in numbers.exits.values() for index in (leave.ifindex, leave.namespace_ifindex)}
         ports |= numbers.ports.keys()
         for ifindex, slot in self._ports.items():
@@ -321,6 +345,34 @@ class PacketPath:
             return self._adjacencies.set_tunnel(family, vtep, bytes(6), 0)
         slot = self._numbers.ports.get(ifindex)
         return slot is not None and self._adjacencies.set_tunnel(family, vtep, mac, slot)
+
+    def learned(self, vpc: str) -> LearnedTable:
+        """What a VPC has learned: a table that changes in place. KeyError: the tables have no such VPC."""
+        return self._learned.table(self._numbers.vpcs[vpc])
+
+    def set_down(self, down: Collection[Down]) -> None:
+        """All that is down: attachments whose port has no link, and BGP neighbours that are lost.
+
+        No packet takes a route whose next hops are all down; flows that did are judged again."""
+        self._marks.down = frozenset(down)
+        if self._packer:
+            self._mark(self._packer, always=True)
+        self._learned.groups.mark()
+        self._epoch.move()
+
+    def settle(self) -> float | None:
+        """Have flows judged again, where that was put off: seconds until it is time to call this, None: never."""
+        return self._epoch.settle()
+
+    def _mark(self, packer: Packer, *, always: bool = False) -> None:
+        if always or self._marks.down:
+            for first, (hops, routes) in packer.ways.items():
+                self._marks.mark(first, hops, routes)
+
+    def _learned_hop(self, family: Family, hop: NextHop) -> bytes | None:
+        if self._packer is None:
+            return None
+        return self._packer.hop(family, hop, lambda key: self._adjacencies.learn(key, self._links_of, self._neighbours))
 
     def counters(self) -> dict[Verdict, int]:
         """Packets by verdict since the load, all CPUs together."""
@@ -370,6 +422,7 @@ class PacketPath:
         reader = Reader(self._store, ids)
         return {
             str(name): reader.vpc(self._roots.vpc(self._generation & 1, number))
+            | {"learned": self._learned.dump(number, reader.route)}
             for name, number in self._vpc_names.items()
             if name in self._numbers.vpcs
         }

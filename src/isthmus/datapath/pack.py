@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from isthmus.datapath import rule_index, trie
@@ -92,6 +92,8 @@ class Packer:
         self._numbers = numbers
         self._attachments: dict[AttachmentKey, int] = {}
         self._sides: dict[SideKey, int] = {}
+        self.ways: dict[int, tuple[tuple[NextHop, ...], set[int]]] = {}
+        """Next hops of routes by their first slot, and the slots of the routes that have them."""
 
     def pack(self, tables: Tables) -> Packed:
         """All of it; raises ``TableFull`` before anything that packets read has changed."""
@@ -271,17 +273,30 @@ class Packer:
     def _routes(self, family: Family, routes: tuple[Route, ...]) -> int:
         return trie.build(family, trie.longest_match(routes, self._route), self._store["nodes"].put)
 
+    def hop(self, family: Family, hop: NextHop, adjacency: Callable[[NextHopKey], int]) -> bytes | None:
+        """The record of a learned next hop, or None: there is no such attachment now."""
+        if hop.attachment not in self._attachments:
+            return None
+        key = next_hop_key(family, hop)
+        return self._hop_record(hop, key, adjacency(key) if key else 0)
+
     def _route(self, route: Route) -> int:
         hops = self._span("hops", [self._hop(route.prefix.family, hop) for hop in route.next_hops])
-        return self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, *hops))
+        slot = self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, 0, *hops))
+        if route.next_hops:
+            self.ways.setdefault(hops[0], (route.next_hops, set()))[1].add(slot)
+        return slot
 
     def _hop(self, family: Family, hop: NextHop) -> bytes:
         key = next_hop_key(family, hop)
+        return self._hop_record(hop, key, self._numbers.adjacencies[key] if key else 0)
+
+    def _hop_record(self, hop: NextHop, key: NextHopKey | None, adjacency: int) -> bytes:
         return RECORDS["hop"].pack(
             *_addr(key.address if key else 0),
             next_hop_id(hop),
             self._attachments[hop.attachment],
-            self._numbers.adjacencies[key] if key else 0,
+            adjacency,
             *(hop.tunnel.mac if hop.tunnel else bytes(6)),
             hop.tunnel.family if hop.tunnel else 0,
             0,

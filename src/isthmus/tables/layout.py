@@ -83,7 +83,9 @@ CONTROL = record(
     "control",
     "Slot 0: what all packets read.",
     Field("generation", "__u32", 1, "its lowest bit says which root tables count; one write flips it"),
+    Field("epoch", "__u32", 1, "moves with the generation, and with learned routes; both are read and written at once"),
     Field("now", "__u32", 1, "the time in ticks"),
+    Field("pad", "__u32"),
 )
 ALLOCATION = record(
     "allocation",
@@ -213,7 +215,8 @@ ROUTE = record(
     "A route of a VPC and its equal next hops.",
     Field("metric", "__u32"),
     Field("length", "__u16"),
-    Field("local", "__u16"),
+    Field("local", "__u8"),
+    Field("down", "__u8", 1, "1: nothing can leave by any hop; changed in place"),
     Field("hops", "struct span"),
 )
 HOP = record(
@@ -225,7 +228,13 @@ HOP = record(
     Field("adjacency", "__u32", 1, "of the router, or of the next hop to the VTEP; 0: on-link"),
     Field("mac", "__u8", 6, "inner destination of a tunnel"),
     Field("tunnel", "__u8", 1, "IP version of the VTEP; 0: no tunnel"),
-    Field("pad", "__u8"),
+    Field("down", "__u8", 1, "1: nothing can leave here; changed in place"),
+)
+FIB = record(
+    "fib",
+    "What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write.",
+    Field("root", "__u32", 1, "first of the root's blocks, and FIB_BYTES of them; 0: there are none"),
+    Field("default_route", "__u32", 1, "where the rest says nothing; 0: none"),
 )
 ATTACHMENT = record(
     "attachment",
@@ -291,7 +300,7 @@ FLOW = record(
     "flow",
     "A conversation. Changed in place: `life` by compare-and-swap; the rest, but for the keys, by who holds its BUSY.",
     Field("life", "__u64", 1, "deadline | TCP bits << 32 | enum phase << 40 | version << 48"),
-    Field("generation", "__u32", 1, "that it was last judged by"),
+    Field("epoch", "__u32", 1, "that it was last judged in"),
     Field("peering", "__u32", 1, "its number"),
     Field("keys", "struct flow_key", 2, "of the initiator's packets, and of the answers"),
     Field("hops", "__u32", 2, "that packets of a direction leave to; 0: no way"),
@@ -336,6 +345,13 @@ FRAGMENT = record(
 )
 
 TRIE_NODE = 1 << 31
+FIB_BLOCK = 1 << 31
+"""An entry of a learned table: the slot of a route, 0 for none, or this | the number of the block that knows more."""
+BLOCK_ENTRIES = 256
+FIB_BYTES_SHIFT = 30
+"""A root of a learned table: the bytes of an address that it takes at once, less one, stand above this bit."""
+CHUNK_BLOCKS = 256
+"""Blocks of learned tables come in chunks of so many: one inner map of the array `chunks`."""
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
 LINK_UNDERLAY = 0xFFFFFFFF
@@ -349,6 +365,10 @@ FLAGS = {
     "MAX_LABELS": MAX_LABELS,
     "LINK_UNDERLAY": LINK_UNDERLAY,
     "TRIE_NODE": TRIE_NODE,
+    "FIB_BLOCK": FIB_BLOCK,
+    "FIB_BYTES_SHIFT": FIB_BYTES_SHIFT,
+    "BLOCK_ENTRIES": BLOCK_ENTRIES,
+    "CHUNK_BLOCKS": CHUNK_BLOCKS,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,
     "SIDE_OPENS": 2,

@@ -1,0 +1,1 @@
+"""Learned routes: longest-prefix tables that change in place, under packets, a few words at a time."""
