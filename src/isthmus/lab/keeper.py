@@ -34,7 +34,7 @@ from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
 from isthmus.lab.tagger import Tagger
 from isthmus.routing.router import Place, Router
-from isthmus.tables.address import Family, format_address
+from isthmus.tables.address import FAMILIES, Family, format_address
 from isthmus.tables.entries import AttachmentKey, Tables
 
 FLOWS: Final = 65_536
@@ -92,7 +92,7 @@ class Keeper:
             while True:
                 if waiting:
                     missing = self._missing(hosts, vteps)
-                    if not missing and (self._router is None or self._router.settled):
+                    if not missing and (self._router is None or (self._router.settled and self._heard(plan))):
                         waiting = False
                         yield
                     elif time.monotonic() > deadline:
@@ -111,6 +111,14 @@ class Keeper:
                 if self._path.event_fd in ready:
                     self._ask(self._path.poll())
                 self._service.serve()
+
+    def _heard(self, plan: LabPlan) -> bool:
+        """True if every external has told all that it is to tell."""
+        ribs = {name: domain.rib for name, domain in self._router.domains.items()} if self._router else {}
+        return all(
+            external.vpc not in ribs or sum(map(ribs[external.vpc].count, FAMILIES)) >= len(external.told)
+            for external in plan.externals
+        )
 
     def _missing(self, hosts: set[_Host], vteps: set[_Vtep]) -> list[_Host | _Vtep]:
         """What has to be found before every host can be reached, and is not yet."""

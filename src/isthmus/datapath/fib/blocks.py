@@ -42,6 +42,7 @@ class Blocks:
         self._base = _mmap(None, chunks.max_entries * _CHUNK_BYTES, _NO_ACCESS, mmap.MAP_PRIVATE | _PRIVATE, -1)
         words = (c_uint32 * (chunks.max_entries * CHUNK_BLOCKS * BLOCK_ENTRIES)).from_address(self._base)
         self.entries: Words = np.ctypeslib.as_array(words)
+        self._nothing = BpfMap.create(_ARRAY, "isthmus_nothing", 4, _BLOCK_BYTES, CHUNK_BLOCKS, _MMAPABLE)
         self._here = np.zeros(chunks.max_entries, np.bool_)  # chunks that exist
         self._free: Numbers = np.empty(0, np.int64)  # the next to be given stands last
         self._limbo: list[Numbers] = []  # not in any table any more; packets may still hold them
@@ -49,6 +50,7 @@ class Blocks:
     def close(self) -> None:
         """Give the addresses back; the memory is the maps'."""
         self.entries = np.empty(0, np.uint32)
+        os.close(self._nothing.fd)
         _munmap(self._base, self._map.max_entries * _CHUNK_BYTES)
 
     @property
@@ -131,7 +133,9 @@ class Blocks:
             self._here[some] = True
 
     def _remove(self, slots: Numbers) -> None:
-        self._map.delete_batch(slots.astype(np.uint32).tobytes(), len(slots))
+        # a map of maps can't be told to delete many at once, and waits for packets each time
+        nothing = np.full(len(slots), self._nothing.fd, np.uint32)
+        self._map.update_batch(slots.astype(np.uint32).tobytes(), nothing.tobytes(), len(slots))
         for slot in slots.tolist():
             flags = mmap.MAP_PRIVATE | _PRIVATE | _MAP_FIXED
             _mmap(self._base + slot * _CHUNK_BYTES, _CHUNK_BYTES, _NO_ACCESS, flags, -1)

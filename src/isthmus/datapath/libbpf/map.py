@@ -136,15 +136,6 @@ class BpfMap:
         if abi.library().bpf_map_update_batch(self.fd, keys, values, byref(done), byref(options)) < 0:
             raise abi.failure(f"set {count} entries in map {self.name} ({done.value} were set)")
 
-    def delete_batch(self, keys: bytes, count: int) -> None:
-        """Remove ``count`` entries at once; ``keys`` holds their keys one after the other, packed. Not atomic."""
-        if len(keys) != self.key_size * count:
-            raise ValueError(f"map {self.name}: {count} keys have {self.key_size * count} bytes, not {len(keys)}")
-        done = c_uint32(count)
-        options = abi.MapBatchOptions(sz=sizeof(abi.MapBatchOptions))
-        if count and abi.library().bpf_map_delete_batch(self.fd, keys, byref(done), byref(options)) < 0:
-            raise abi.failure(f"delete {count} entries from map {self.name} ({done.value} were deleted)")
-
     def keys(self) -> Iterator[bytes]:
         """All keys, in the kernel's order. A map that changes meanwhile may give a key twice, or begin anew."""
         function = abi.library().bpf_map_get_next_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -43,7 +44,7 @@ def failover(stage: Stage, examples: Path) -> None:
                 stage.isthmus("neighbors", "--name", lab, status=1)
                 stage.say("and plugged in again")
                 cables.plug(State(lab).objects().plan, "eth2")
-                stage.until(lambda: "established" in stage.quiet("neighbors", "vpc-e1", "--name", lab), 15)
+                stage.until(lambda: _learned(stage, lab) == 2, 15)
                 stage.fetch(lab, "vpc-1", first, both, 80, seen_as=_POOL)
 
 
@@ -59,6 +60,12 @@ def transit_by_frr(stage: Stage, examples: Path) -> None:
             stage.expect(text.count("established") == 2, "both sessions are up")
             with closing(web(vpc_of(lab, "vpc-e2"), 80)) as server:
                 stage.fetch(lab, "vpc-e1", server, "100.65.1.1", 80, seen_as="1.0.0.0")
+
+
+def _learned(stage: Stage, lab: str) -> int:
+    """How many externals have told all."""
+    rows = json.loads(stage.quiet("neighbors", "--name", lab, "-o", "json") or "{}").get("neighbors", ())
+    return sum(row["routes"] > ROUTES for row in rows)
 
 
 @contextmanager

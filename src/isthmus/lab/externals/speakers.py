@@ -46,6 +46,12 @@ class External(NamedTuple):
     speakers: tuple[Speaker, ...]
     routes: tuple[Announced, ...]
 
+    @property
+    def told(self) -> tuple[Announced, ...]:
+        """The routes that a session carries: each speaker tells those of its own family."""
+        families = {speaker.family for speaker in self.speakers}
+        return tuple(route for route in self.routes if route.prefix.family in families)
+
 
 def speakers(vpc: Vpc) -> tuple[Speaker, ...]:
     """The neighbours of a VPC. One toward which the gateway has no address is left out."""
