@@ -49,6 +49,8 @@ class Figures(NamedTuple):
 class Bare:
     """Counts what a session brings, and does nothing else with it."""
 
+    pending = 0
+
     def __init__(self, one: Bird) -> None:
         """Opens the session."""
         self.updates = self.prefixes = 0
@@ -94,6 +96,11 @@ class Bare:
 
 class Ours:
     """The same by our session."""
+
+    @property
+    def pending(self) -> int:
+        """What is left to do without anything to read."""
+        return 0
 
     def __init__(self, one: Bird) -> None:
         """Opens the session."""
@@ -164,8 +171,10 @@ def read(birds: list[Bird], readers: list[Reader], start: Event, expected: int) 
         while sum(reader.prefixes for reader in readers) < expected:
             if time.monotonic() - began > MOST_S:
                 raise TimeoutError(f"{sum(reader.prefixes for reader in readers)} of {expected} prefixes came")
-            for fd, _ in epoll.poll(1):
-                by_fd[fd].pump()
+            ready = {fd for fd, _ in epoll.poll(0 if any(reader.pending for reader in readers) else 1)}
+            for fd, reader in by_fd.items():
+                if fd in ready or reader.pending:
+                    reader.pump()
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         told = sum(reader.updates for reader in readers)
         return Figures(seconds, cpu, sum(one.cpu() for one in birds) - before, told, expected)

@@ -30,8 +30,10 @@ HOPS: Final = {1: 2, 2: 10, 3: 24, 4: 30, 5: 20, 6: 9, 7: 5}
 OWN: Final = 0.01
 """Share of the prefixes that no other external has."""
 
-_TOP: Final[dict[Family, tuple[int, int]]] = {4: (1, 223), 6: (0x2000, 0x3FFF)}  # first byte, first two bytes
-_TOP_BITS: Final[dict[Family, int]] = {4: 8, 6: 16}
+_REGISTRIES: Final = (0x2001, 0x2400, 0x2600, 0x2800, 0x2A00, 0x2C0F)
+"""First two bytes of what the registries give out of IPv6, with some of what follows."""
+_ALLOCATIONS: Final = 0.2
+"""IPv6: /32s that holders have been given, as a share of the routes; all longer prefixes lie inside of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,33 @@ class External:
 
 def prefixes(family: Family, count: int, rng: random.Random) -> list[int]:
     """Different prefix keys, in no order; no martians but by accident."""
-    lengths = rng.choices(list(LENGTHS[family]), list(LENGTHS[family].values()), k=count + count // 8)
-    (low, high), bits = _TOP[family], _TOP_BITS[family]
-    found: dict[int, None] = {}
-    for length in lengths:
-        top = rng.randint(low, high)
-        if family == 4 and top in (10, 127):
-            continue
-        found[(1 << bits | top) << (length - bits) | rng.getrandbits(length - bits)] = None
+    lengths = rng.choices(list(LENGTHS[family]), list(LENGTHS[family].values()), k=count + count // 4)
+    draw = _drawn_4 if family == 4 else _Drawn6(count, rng)
+    found = {draw(length, rng): None for length in lengths}
+    found.pop(0, None)
     return list(found)[:count]
+
+
+def _drawn_4(length: int, rng: random.Random) -> int:
+    top = rng.randint(1, 223)
+    return 0 if top in (10, 127) else (1 << 8 | top) << (length - 8) | rng.getrandbits(length - 8)
+
+
+class _Drawn6:
+    """Holders have /32s, of which a few are cut into very many routes; inside of one, low numbers are used most."""
+
+    def __init__(self, count: int, rng: random.Random) -> None:
+        self._held = [self._given(rng) for _ in range(max(1, int(count * _ALLOCATIONS)))]
+
+    def __call__(self, length: int, rng: random.Random) -> int:
+        if length <= 32:
+            return self._given(rng) >> (32 - length)
+        holder = self._held[int(len(self._held) * rng.random() ** 2)]
+        return holder << (length - 32) | int((1 << (length - 32)) * rng.random() ** 2)
+
+    @staticmethod
+    def _given(rng: random.Random) -> int:
+        return (1 << 16 | rng.choice(_REGISTRIES) + rng.randrange(16)) << 16 | rng.getrandbits(16)
 
 
 def attributes(external: External, family: Family, count: int, rng: random.Random) -> list[Attributes]:

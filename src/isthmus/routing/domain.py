@@ -24,12 +24,13 @@ from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
 from isthmus.routing.bird.speaker import MARKER_AS, Speaker
 from isthmus.routing.bird.status import Event, NeighborStatus, State
-from isthmus.routing.rib import Changed, Resolve, Rib, Table, best
+from isthmus.routing.rib import AT_ONCE, Changed, Resolve, Rib, Table, best
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
 
 _TRY_AGAIN_S: Final = 1.0
+_FLOOD: Final = 500  # batches at once, behind which there are more
 _NOBODY: Final[dict[Family, tuple[Family, int]]] = {4: parse_address("192.0.0.8"), 6: parse_address("100::1")}
 """The next hop of what we announce, which the daemon replaces by its own address (RFC 7600, RFC 6666)."""
 
@@ -81,9 +82,11 @@ class Domain:
     def serve(self, now: float) -> Iterator[Changed]:
         """Read what there is, and pass on at most one portion of changes: to be used up."""
         self._look_after(now)
+        heard = 0
         for event in self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
+                heard += 1
             elif isinstance(event, Down):
                 _log.warning("%s: the session with the daemon ended: %s", self.vpc, event.reason)
                 self.rib.clear()
@@ -91,7 +94,8 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
-        if changed := self.rib.flush():
+        in_flood = heard >= _FLOOD and self.rib.pending < AT_ONCE  # a larger portion costs less
+        if not in_flood and (changed := self.rib.flush()):
             yield changed
 
     @property

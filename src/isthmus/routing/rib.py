@@ -1,8 +1,8 @@
 """The routes that one VPC has learned: all paths of each prefix, and which of them carry packets.
 
 BGP's own decision (RFC 4271 9.1.2.2): highest local preference, shortest AS path, lowest origin, lowest MED (of all
-neighbours, not of one AS alone); what is equal so far shares. Paths are few kinds and many prefixes, so each kind is
-one object, and its rank and next hop are worked out once.
+neighbours, not of one AS alone); what is equal so far shares. Paths are few kinds and many prefixes, so
+what an UPDATE says of many prefixes is one object, and its rank and next hop are worked out once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from isthmus.tables.layout import MAX_HOPS
 
 AT_ONCE: Final = 1 << 15
 """Prefixes that are written in one go: some tens of milliseconds."""
-_FEW_KINDS: Final = 1 << 16  # of paths; from there on those that no prefix has any more are looked for
+_MOST_RECENT: Final = 1 << 12  # kinds of paths that are remembered by their attributes
 
 Rank = tuple[int, int, int, int]
 Resolve = Callable[[Family, int, str], NextHop | None]
@@ -27,7 +27,7 @@ Resolve = Callable[[Family, int, str], NextHop | None]
 
 
 class Path:
-    """A path as one neighbour tells it, of as many prefixes as share it. Compared by identity: each is one object.
+    """A path as one neighbour tells it, of as many prefixes as share it. Compared by identity.
 
     ``number``: the path's identifier in the session. ``hop``: None while nothing leads to its next hop.
     """
@@ -77,8 +77,9 @@ class Rib:
         """``peer``: which neighbour told of a path, by its address as text; "" if nobody knows."""
         self._table, self._resolve, self._peer = table, resolve, peer
         self._paths: dict[Family, dict[int, Paths]] = {family: {} for family in FAMILIES}
-        self._kinds: dict[tuple[int, Attributes], Path] = {}
-        self._most_kinds = _FEW_KINDS
+        self._recent: dict[tuple[int, int], Path] = {}  # by identifier, and identity of the attributes
+        self._hops: dict[tuple[tuple[Family, int], str], NextHop | None] = {}
+        self._alone: dict[tuple[int, int], int] = {}  # groups by metric, and identity of the only next hop
         self._changed: dict[Family, dict[int, None]] = {family: {} for family in FAMILIES}
 
     def take(self, batch: Batch) -> None:
@@ -92,7 +93,7 @@ class Rib:
         kind: Path | None = None
         for number, key in zip(batch.path_ids, batch.keys, strict=True):
             if kind is None or kind.number != number:
-                kind = self._kind(batch.family, number, batch.attributes)
+                kind = self._kind(number, batch.attributes)
             there = paths.get(key)
             if there is None or (there.__class__ is Path and there.number == number):
                 paths[key] = kind
@@ -105,20 +106,22 @@ class Rib:
         for family, paths in self._paths.items():
             self._changed[family].update(dict.fromkeys(paths))
             paths.clear()
-        self._kinds.clear()
+        self._recent.clear()
 
     def resolve_again(self) -> None:
         """What leads to next hops has changed."""
-        for kind in self._kinds.values():
-            kind.hop = self._resolve(*kind.attributes.next_hop, kind.peer)
-            kind.group = -1
+        self._hops.clear()
+        self._alone.clear()
         for family, paths in self._paths.items():
+            for path in {path for there in paths.values() for path in _each(there)}:
+                path.hop = self._hop(path.attributes.next_hop, path.peer)
+                path.group = -1
             self._changed[family].update(dict.fromkeys(paths))
 
     @property
-    def pending(self) -> bool:
-        """True if there is something to flush."""
-        return any(self._changed.values())
+    def pending(self) -> int:
+        """Prefixes that are to be flushed."""
+        return sum(map(len, self._changed.values()))
 
     def flush(self, most: int = AT_ONCE) -> Changed | None:
         """Write the changes of one family, of so many prefixes at most, and say which; None: there are none."""
@@ -150,33 +153,43 @@ class Rib:
         """All paths by prefix key."""
         return self._paths[family]
 
-    def _kind(self, family: Family, number: int, attributes: Attributes) -> Path:
-        kind = self._kinds.get((number, attributes))
+    def _kind(self, number: int, attributes: Attributes) -> Path:
+        kind = self._recent.get((number, id(attributes)))
         if kind is None:
             peer = self._peer(attributes)
-            kind = Path(number, attributes, peer, self._resolve(*attributes.next_hop, peer))
-            if len(self._kinds) >= self._most_kinds:
-                self._forget_kinds()
-            self._kinds[number, attributes] = kind
+            kind = Path(number, attributes, peer, self._hop(attributes.next_hop, peer))
+            if len(self._recent) >= _MOST_RECENT:
+                self._recent.clear()
+            self._recent[number, id(attributes)] = kind
         return kind
 
-    def _forget_kinds(self) -> None:
-        """Those that no prefix has any more."""
-        used = {path for paths in self._paths.values() for there in paths.values() for path in _each(there)}
-        self._kinds = {(path.number, path.attributes): path for path in used}
-        self._most_kinds = max(_FEW_KINDS, 2 * len(used))
+    def _hop(self, next_hop: tuple[Family, int], peer: str) -> NextHop | None:
+        try:
+            return self._hops[next_hop, peer]
+        except KeyError:
+            hop = self._hops[next_hop, peer] = self._resolve(*next_hop, peer)
+            return hop
 
     def _group(self, there: Paths | None) -> int:
         if there.__class__ is Path:
             if there.group < 0:
-                there.group = self._group_of((there,))
+                there.group = self._group_alone(there)
             return there.group
         return 0 if there is None else self._group_of(best(there))
 
-    def _group_of(self, equal: tuple[Path, ...]) -> int:
-        hops = {(path.hop.attachment, path.hop.gateway, path.peer): path.hop for path in equal if path.hop is not None}
-        if not hops:
+    def _group_alone(self, path: Path) -> int:
+        if path.hop is None:
             return 0
+        which = path.metric, id(path.hop)
+        group = self._alone.get(which)
+        if group is None:
+            group = self._alone[which] = self._table.group(path.metric, (path.hop,))
+        return group
+
+    def _group_of(self, equal: tuple[Path, ...]) -> int:
+        if len(equal) < 2:
+            return self._group_alone(equal[0]) if equal else 0
+        hops = {(path.hop.attachment, path.hop.gateway, path.peer): path.hop for path in equal if path.hop is not None}
         ordered = tuple(hops[key] for key in sorted(hops, key=str)[:MAX_HOPS])
         return self._table.group(equal[0].metric, ordered)
 

@@ -7,6 +7,7 @@ routes themselves go, and are withdrawn from others, as the daemon tells of them
 
 from __future__ import annotations
 
+import gc
 import select
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -25,6 +26,8 @@ from isthmus.tables.learned import Down
 
 DRAIN_S: Final = 5.0
 """So long neighbours know that the gateway will leave, before all is withdrawn (RFC 8326)."""
+COLLECT: Final = (200_000, 50, 1000)
+"""Thresholds of the garbage collector: routes are no garbage, and looking at millions of them takes long."""
 _SLICE: Final = 2000  # prefixes whose announcements are worked out in one go
 
 
@@ -49,6 +52,7 @@ class Router:
     ) -> None:
         """Start the daemons. ``tables`` are compiled without assumed routes. ``tell_down`` is told of the neighbours
         whose sessions are down. ``DaemonError``, ``PasswordMissing`` where one can't be started."""
+        gc.set_threshold(*COLLECT)
         self.tables, self._path, self._tell_down = tables, path, tell_down
         self.down: frozenset[Down] = frozenset()
         """What of all that routes lead to is down."""
