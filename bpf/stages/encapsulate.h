@@ -245,10 +245,10 @@ __noinline int encapsulate_tc(struct __sk_buff *ctx, struct packet *packet, stru
 	return packet && out ? encapsulate(ctx, TC, packet, out) : -1;
 }
 
-/* Of most frames nothing: they are untagged. */
+/* Of most frames nothing: they are untagged, or of MPLS without labels to push. */
 static __always_inline int put_tag(void *ctx, const enum hook hook, struct packet *packet, struct attachment *out)
 {
-	if (out->kind == TAG_UNTAGGED)
+	if (!tag_bytes(out))
 		return 0;
 	return hook == XDP ? encapsulate_xdp(ctx, packet, out) : encapsulate_tc(ctx, packet, out);
 }

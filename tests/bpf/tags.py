@@ -2,7 +2,7 @@
 
     p1 untagged ── a 10.1.0.0/16, 2001:db8:1::/48      p4 MPLS uniform ── d 10.4      p7 VTEP ┬─ VNI 5 ── f 10.6
     p2 VLAN 100 ── b 10.2                               p5 MPLS pipe    ── e 10.5              └─ VNI 6 ── g 10.7
-    p3 QinQ 7.9 ── c 10.3
+    p3 QinQ 7.9 ── c 10.3                               p6 MPLS in, untagged out ── h 10.8
 
 The third octet of a MAC address of a host is that of its VPC, counted from 1.
 """
@@ -74,6 +74,7 @@ PLACES = {
     "e": Place("p5", Tag(TagKind.MPLS, 300), (18,), False),
     "f": Place("p7", Tag(TagKind.VXLAN, 5)),
     "g": Place("p7", Tag(TagKind.VXLAN, 6)),
+    "h": Place("p6", Tag(TagKind.MPLS, 400), (), False),
 }
 NUMBERS = {name: index for index, name in enumerate(PLACES, 1)}
 NAMESPACE_ENDS = {name: f"n{number}" for name, number in NUMBERS.items()}

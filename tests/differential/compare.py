@@ -3,13 +3,15 @@ all."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from isthmus.datapath import Bindings, Hook, PacketPath, PortBinding
-from isthmus.tables.address import Family
+from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import AttachmentKey, Tables
 from isthmus.tables.flows import ticks
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import PortInfo
 from isthmus.trace.twin import Outcome, Twin
@@ -46,6 +48,7 @@ class Bench:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     neighbours: Neighbours = field(default_factory=dict)
     tunnels: Tunnels = field(default_factory=dict)
+    learned: Learned = NOTHING_LEARNED
     rooms: dict[AttachmentKey, str] = field(default_factory=dict)
     now: int = 1000
 
@@ -78,10 +81,29 @@ class Bench:
         """Tables, ports and MACs for the packet path; what it learned before is forgotten."""
         for key, family, address in self.neighbours:
             self.path.set_neighbor(key, family, address, None)
+        for family, vtep in self.tunnels:
+            self.path.set_tunnel(family, vtep, None, None)
         self.neighbours, self.tunnels = neighbours, tunnels or {}
         self.path.apply(tables, self.bindings(tables, ports), judge_flows=judge_flows)
         for (key, family, address), mac in neighbours.items():
             self.path.set_neighbor(key, family, address, mac)
+        for (family, vtep), (port, mac) in self.tunnels.items():
+            self.path.set_tunnel(family, vtep, self.ifindex[port], mac)
+
+    def teach(self, learned: Learned) -> None:
+        """What BGP has told since the last time; flows are to be judged by it at once."""
+        before, self.learned = self.learned, learned
+        for vpc in before.routes.keys() | learned.routes.keys():
+            table = self.path.learned(vpc)
+            for family in FAMILIES:
+                old, new = (one.routes.get(vpc, {}).get(family, {}) for one in (before, learned))
+                keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+                groups = [table.group(new[key].metric, new[key].next_hops) if key in new else 0 for key in keys]
+                if keys:
+                    table.update(family, keys, groups)
+        self.path.set_down(learned.down)
+        while (early := self.path.settle()) is not None:
+            time.sleep(early)
 
     def bindings(self, tables: Tables, ports: Ports) -> Bindings:
         """The devices for ports, and for the namespaces of all attachments."""

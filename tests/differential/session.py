@@ -21,6 +21,7 @@ from tests.differential.conversations import Conversations
 from tests.differential.isolation import Isolation, Passage
 from tests.differential.lively import lively_model
 from tests.differential.node import draw_neighbours, draw_ports, draw_tunnels
+from tests.differential.teacher import Teacher
 from tests.differential.variation import varied
 from tests.differential.wire import Place, Wire
 
@@ -51,15 +52,18 @@ class Session:
         self.number = 0
         self.names: dict[Place, str] = {}
         self.wire = Wire(self.rng)
+        self.teacher = Teacher(self.rng)
         self.tables = Tables()
         self.ports: Ports = {}
+        self.learned = self.teacher.learned
 
     def run(self) -> None:
         """Several configurations, each with its share of the packets."""
         rng = self.rng
         self.bench.forget()
+        self.bench.teach(self.learned)
         self.flows.now = self.bench.now
-        model = lively_model(rng, tags=False) if self.friendly else random_model(rng, tags=False)
+        model = lively_model(rng) if self.friendly else random_model(rng)
         seen = [model]
         phases = rng.choice([1, 2, 4, 6])
         for phase in range(phases):
@@ -69,6 +73,8 @@ class Session:
             self._configure(model, judge=rng.random() < 0.5)
             for _ in range(self.packets // phases if self.talks.places else 0):
                 self._pass_time()
+                if rng.random() < 0.01:
+                    self._teach()
                 self._packet()
             self._compare_state()
 
@@ -79,18 +85,30 @@ class Session:
             self.ports = draw_ports(rng, self.friendly)
         neighbours = draw_neighbours(rng, tables, self.friendly)
         tunnels = draw_tunnels(rng, tables, self.ports)
+        self._teach(tables)
         self.bench.apply(tables, self.ports, neighbours, judge, tunnels)
         self.flows.reconfigured()
         if judge:
-            self.flows.sweep(tables)
+            self.flows.sweep(tables, self.learned)
         environment = Environment(self.ports, neighbours, "tc" if self.hook == "tc" else "xdp", tunnels=tunnels)
-        self.twin = Twin(tables, environment, self.flows)
+        self.twin = Twin(tables, environment, self.flows, self.learned)
         self.wire.configure(tables, self.ports)
         self.oracle.configure(tables)
         self.talks.configure(tables, {name: info.mac for name, info in self.ports.items()})
         self.names = {a.key[1:]: vpc.name for vpc in tables.vpcs.values() for a in vpc.attachments}
         spans = sorted({time for side in tables.sides.values() for time in side.timeouts})
         self.spans = [FRAGMENT_S, HOLD_DOWN_S, *spans, *3 * [time for time in spans if time <= 30]]
+
+    def _teach(self, tables: Tables | None = None) -> None:
+        """BGP has news; or, before other tables come, withdraws what they have no attachments for."""
+        if tables is not None:
+            self.teacher.configure(tables)
+        else:
+            self.teacher.change()
+        self.learned = self.teacher.learned
+        self.bench.teach(self.learned)
+        if tables is None:
+            self.twin.learned = self.learned
 
     def _pass_time(self) -> None:
         """Mostly none; often just as much as something is remembered, or a tick less or more."""
@@ -112,7 +130,7 @@ class Session:
 
     def _sweep(self) -> None:
         self.bench.sweep()
-        self.flows.sweep(self.tables)
+        self.flows.sweep(self.tables, self.learned)
 
     def _set_now(self, now: int) -> None:
         self.bench.set_now(now)

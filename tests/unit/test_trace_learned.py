@@ -55,6 +55,8 @@ DOWN = frozenset({Peer("blue", "10.1.1.2")})
         (taught("10.1.0.0/16", down=frozenset({LINKS["blue"].key})), (), Verdict.NO_ROUTE),
         (taught("10.1.0.0/16", down=frozenset({LINKS["red"].key, Peer("red", "10.1.1.2")})), (), FIRST),
         (taught("10.1.0.0/16", peers=("10.1.1.2", "10.1.1.3"), down=DOWN), (), SECOND),
+        (taught("10.2.0.0/16", down=frozenset({LINKS["blue"].key})), ("10.1.1.0/24", "10.1.0.0/16"), Verdict.NO_ROUTE),
+        (taught("10.1.0.0/16", down=frozenset({LINKS["red"].key})), ("10.1.1.0/24",), OWN),
     ],
 )
 def test_which_route_is_taken(learned: Learned, own: tuple[str, ...], leaves: Verdict | bytes) -> None:

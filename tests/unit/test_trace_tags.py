@@ -382,10 +382,18 @@ def test_what_the_namespace_says_leaves_with_the_tag() -> None:
         (entering(LABEL, push=(16,)), pong, head / label / pong),
         (entering(LABEL, push=(16,)), asks, head / asks),
         (entering(LABEL, push=(16,)), solicit, head / solicit),
+        (entering(LABEL), pong, head / pong),
         (Network(), pong, head / pong),
     ):
         outcome = said_by_namespace(network, bytes(head / sent))
         assert outcome == Outcome(Verdict.LOCAL, (("red0", bytes(expected)),))
+
+
+@pytest.mark.parametrize("push", [(), (16,)])
+def test_mpls_carries_nothing_from_the_namespace_but_ip_arp_and_nd(push: tuple[int, ...]) -> None:
+    lldp = bytes(Ether(dst="01:80:c2:00:00:0e", src=RED_MAC, type=0x88CC)) + bytes(50)
+    assert said_by_namespace(entering(LABEL, push=push), lldp) == Outcome(Verdict.NOT_IP)
+    assert said_by_namespace(entering(VLAN), lldp).verdict is Verdict.LOCAL
 
 
 def test_what_the_namespace_says_in_a_segment_leaves_through_the_tunnel_of_its_destination() -> None:
@@ -400,3 +408,15 @@ def test_what_the_namespace_says_in_a_segment_leaves_through_the_tunnel_of_its_d
     assert said_by_namespace(network, bytes(head / ARP(pdst="10.2.0.1"))) == Outcome(Verdict.NO_ROUTE)
     unknown = replace(network, tunnels={})
     assert said_by_namespace(unknown, bytes(head / ARP(pdst="10.1.1.5"))) == Outcome(Verdict.NEXT_HOP_UNRESOLVED)
+
+
+def test_of_several_next_hops_the_namespace_takes_the_first_tunnel_of_its_segment() -> None:
+    network = tunnelled("red")
+    link = network.links["red"]
+    remote = parse_address(VTEPS[4][1])[1]
+    other = hop(link._replace(key=link.key._replace(tag=VLAN)), "10.1.1.2")
+    through = [NextHop(link.key, None, Origin("VPC"), Tunnel(4, remote, bytes([2, 0, 0, 0, 4, k]))) for k in range(3)]
+    network = network.with_route("red", route("10.1.1.0/24", other, *through))
+    for last in range(16):
+        outcome = said_by_namespace(network, bytes(Ether(src=RED_MAC) / ARP(pdst=f"10.1.1.{last}")))
+        assert Ether(outcome.out[0][1])[VXLAN].payload.dst == "02:00:00:00:04:00"

@@ -91,7 +91,7 @@ MEANING: dict[Verdict, str] = {
     Verdict.TOO_BIG: "larger than the way out, and may not be cut: answered with the right MTU",
     Verdict.NEXT_HOP_UNRESOLVED: "the MAC of the next hop is not known yet: it is asked for",
     Verdict.PORT_DOWN: "the port on the way out can't take packets",
-    Verdict.NOT_CARRIED: "right as configured, and this version has no packet path for it yet (tags)",
+    Verdict.NOT_CARRIED: "not produced any more: attachments of every kind have a packet path",
     Verdict.INTERNAL: "a table entry that should exist does not: always a bug, please report it",
 }
 """One line for each verdict; ``docs/verdicts.md`` is written from it."""

@@ -31,14 +31,22 @@ def longest_match(routes: Sequence[Route], address: int) -> Route | None:
     return best
 
 
-def find_route(tables: Tables, learned: Learned, vpc: str, family: Family, address: int) -> Route | None:
-    """The route of a VPC to an address: the longest prefix, of equals its own. A learned one that is down is none, and
-    stands in the way of shorter ones."""
+def longest_route(tables: Tables, learned: Learned, vpc: str, family: Family, address: int) -> Route | None:
+    """The route of a VPC to an address, whether it is down or not: the longest prefix, of equals its own."""
     own = longest_match(tables.vpcs[vpc].routes.get(family, ()), address)
     taught = learned.find(vpc, family, address)
     if taught is None or (own is not None and own.prefix.length >= taught.prefix.length):
         return own
-    return None if all(is_down(hop, learned.down) for hop in taught.next_hops) else taught
+    return taught
+
+
+def find_route(tables: Tables, learned: Learned, vpc: str, family: Family, address: int) -> Route | None:
+    """The route of a VPC to an address. One whose next hops are all down is none, and stands in the way of shorter
+    ones."""
+    route = longest_route(tables, learned, vpc, family, address)
+    if route is None or not route.next_hops:
+        return route
+    return None if all(is_down(hop, learned.down) for hop in route.next_hops) else route
 
 
 def pick_next_hop(
@@ -47,9 +55,9 @@ def pick_next_hop(
     """The next hop with the highest rendezvous weight, of equals the first; None if there are none.
 
     The seed is the sending VPC, the addresses are those before translation; ``port_word``: source port << 16 |
-    destination port, 0 where a packet has none. ``down``: what is passed over, as long as anything else is there.
+    destination port, 0 where a packet has none. ``down``: what is passed over.
     """
-    hops = [hop for hop in hops if not is_down(hop, down)] or hops
+    hops = [hop for hop in hops if not is_down(hop, down)]
     if len(hops) < 2:
         return hops[0] if hops else None
     words = (*address_words(src), *address_words(dst), port_word)

@@ -10,8 +10,8 @@ from isthmus.tables.entries import Nat, Origin, Side
 from isthmus.tables.martians import is_martian
 from isthmus.tables.verdicts import MEANING, Verdict
 from isthmus.trace.judgement import Judgement
-from isthmus.trace.lookup import find_exposure
-from isthmus.trace.words import address_text, exposed, first_few, learned_from, offered_to, pool_words, rule_words
+from isthmus.trace.lookup import find_exposure, longest_route
+from isthmus.trace.words import address_text, exposed, first_few, offered_to, pool_words, route_origin, rule_words
 
 
 class Refusal(NamedTuple):
@@ -103,10 +103,10 @@ def _no_route(judgement: Judgement) -> Refusal:
 def _lack(judgement: Judgement, vpc: str, address: int) -> str:
     family = judgement.key.family
     text = address_text(family, address)
-    taught = judgement.learned.find(vpc, family, address & MASK128)
-    if taught is None:
+    route = longest_route(judgement.tables, judgement.learned, vpc, family, address & MASK128)
+    if route is None:
         return f"no route to {text}"
-    return f"a route to {text}, {taught.prefix}, and what it leads to is down ({learned_from(taught)})"
+    return f"a route to {text}, {route.prefix}, and what it leads to is down ({route_origin(route)})"
 
 
 def _gateway_address(judgement: Judgement) -> Refusal:

@@ -103,7 +103,7 @@ def _labels(frame: bytes, attachment: Attachment) -> bytes:
 
 
 def _is_discovery(frame: bytes) -> bool:
-    """True for ARP (and all else that is no IP), and for ICMPv6 133 to 137."""
+    """True for ARP, and for ICMPv6 133 to 137."""
     parsed = parse_frame(frame)
     if isinstance(parsed, Verdict):
         return False

@@ -19,7 +19,7 @@ from isthmus.trace.mss import least_mss
 from isthmus.trace.rewrite import rewrite
 from isthmus.trace.tags import put_on
 from isthmus.trace.vxlan import Underlay, put_in_tunnel
-from isthmus.trace.wire import ETHERNET, Frame, Parsed, parse_frame
+from isthmus.trace.wire import ETHERNET, ETHERTYPE_ARP, Frame, Parsed, parse_frame
 
 
 class Outcome(NamedTuple):
@@ -91,6 +91,8 @@ class Twin:
         attachment = next(one for one in self.tables.vpcs[key.vpc].attachments if one.key == key)
         if key.interface not in self.environment.ports:
             return Outcome(Verdict.NO_ATTACHMENT)
+        if key.tag.kind is TagKind.MPLS and parsed.ip is None and parsed.ethertype != ETHERTYPE_ARP:
+            return Outcome(Verdict.NOT_IP)
         if key.tag.kind is not TagKind.VXLAN:
             return Outcome(Verdict.LOCAL, out=((key.interface, put_on(frame, attachment)),))
         tunnel = tunnel_for(self.tables, key, frame, parsed)
