@@ -178,7 +178,9 @@ class Wire:
         tunnelled = self._left_tunnel(frame)
         if tunnelled is not None:
             return tunnelled
-        for (port, tag), one in self.attachments.items():
+        # two tags before one: 802.1Q in 802.1Q begins like a VLAN
+        longest_first = sorted(self.attachments.items(), key=lambda item: -len(_head(item[1])))
+        for (port, tag), one in longest_first:
             if port != interface or tag.kind is TagKind.VXLAN:
                 continue
             head = _head(one)
