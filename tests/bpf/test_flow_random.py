@@ -18,13 +18,15 @@ OF_FLOWS = {
     Verdict.NO_FLOW, Verdict.FLOW_CONFLICT, Verdict.FRAGMENT_NO_STATE, Verdict.NO_INBOUND, Verdict.NO_ROUTE,
     Verdict.NAT_EXHAUSTED, Verdict.NAT_PROTOCOL, Verdict.NOT_ALLOWED, Verdict.SOURCE_NOT_EXPOSED,
 }  # fmt: skip
+SEEDS = (*range(1001, 1009), 1054, 1068, 1078, 1085)
+"""The last of them for what is rare: two conversations that need one key, a pool without an address left."""
 
 
 @pytest.mark.timeout(120)
 def test_twin_and_bpf_agree_on_conversations() -> None:
     """Long conversations, with room for all."""
     with bench() as place:
-        for seed in range(1001, 1016):
+        for seed in SEEDS:
             run_seed(place, seed, 1500, HOOKS[seed % 2])
         verdicts = place.verdicts
     assert set(verdicts) >= OF_FLOWS

@@ -157,7 +157,19 @@ class Wire:
         return macs + b"\x86\xdd" + solicit_or_advert(rng, about)
 
     def said(self, vpc: Vpc, key: AttachmentKey) -> bytes:
-        """What the kernel of a VPC says on an attachment: ARP, ND, or a ping's answer, to hosts that have routes."""
+        """What the kernel of a VPC says on an attachment: ARP, ND, or a ping's answer, to hosts that have routes.
+
+        Now and then another protocol, a tag, or an end that is missing."""
+        frame, rng = self._said(vpc, key), self.rng
+        odd = rng.random()
+        if odd < 0.05:
+            return frame[:MACS] + b"\x88\xcc" + frame[NOT_IP:]
+        if odd < 0.1:
+            tag = rng.choice([struct.pack("!HH", 0x8100, 7), b"\x88\x47" + _label(16, True, 9)])
+            return frame[:MACS] + tag + frame[MACS:]
+        return frame[: rng.randrange(NOT_IP, len(frame))] if odd < 0.15 else frame
+
+    def _said(self, vpc: Vpc, key: AttachmentKey) -> bytes:
         rng = self.rng
         family: Family = rng.choice([4, 6])
         prefixes = [route.prefix for route in vpc.routes.get(family, ())] or [Prefix(family, 0, 0)]

@@ -396,6 +396,14 @@ def test_mpls_carries_nothing_from_the_namespace_but_ip_arp_and_nd(push: tuple[i
     assert said_by_namespace(entering(VLAN), lldp).verdict is Verdict.LOCAL
 
 
+@pytest.mark.parametrize("tag", [Dot1Q(vlan=7), Dot1AD(vlan=7), MPLS(label=200, s=1)])
+def test_what_the_namespace_sends_with_a_tag_is_nobody_s(tag: Packet) -> None:
+    sent = bytes(Ether(dst=HOST_MAC, src=RED_MAC) / tag / ip("10.1.1.1", "10.1.1.5") / ICMP(type=0))
+    for network in (Network(), entering(VLAN), entering(LABEL), tunnelled("red")):
+        assert said_by_namespace(network, sent) == Outcome(Verdict.UNKNOWN_TAG)
+    assert said_by_namespace(entering(VLAN), sent[:15]) == Outcome(Verdict.MALFORMED)
+
+
 def test_what_the_namespace_says_in_a_segment_leaves_through_the_tunnel_of_its_destination() -> None:
     network, head = tunnelled("red"), Ether(dst=HOST_MAC, src=RED_MAC)
     for packet in (ip("10.1.1.1", "10.1.1.5") / ICMP(type=0), ARP(pdst="10.1.1.5")):

@@ -17,7 +17,7 @@ from isthmus.trace.judgement import Judgement
 from isthmus.trace.local import tunnel_for
 from isthmus.trace.mss import least_mss
 from isthmus.trace.rewrite import rewrite
-from isthmus.trace.tags import put_on
+from isthmus.trace.tags import put_on, read_tag
 from isthmus.trace.vxlan import Underlay, put_in_tunnel
 from isthmus.trace.wire import ETHERNET, ETHERTYPE_ARP, Frame, Parsed, parse_frame
 
@@ -85,6 +85,9 @@ class Twin:
 
     def process_from_namespace(self, frame: bytes, key: AttachmentKey) -> Outcome:
         """What becomes of a frame that the kernel of a VPC's own namespace sends on an attachment."""
+        read = read_tag(frame)
+        if read is not None:
+            return Outcome(read if isinstance(read, Verdict) else Verdict.UNKNOWN_TAG)
         parsed = parse_frame(frame)
         if isinstance(parsed, Verdict):
             return Outcome(parsed)
