@@ -87,6 +87,9 @@ class Bench:
         self.path.apply(tables, self.bindings(tables, ports), judge_flows=judge_flows)
         for (key, family, address), mac in neighbours.items():
             self.path.set_neighbor(key, family, address, mac)
+        self._tell_tunnels()
+
+    def _tell_tunnels(self) -> None:
         for (family, vtep), (port, mac) in self.tunnels.items():
             self.path.set_tunnel(family, vtep, self.ifindex[port], mac)
 
@@ -101,6 +104,7 @@ class Bench:
                 groups = [table.group(new[key].metric, new[key].next_hops) if key in new else 0 for key in keys]
                 if keys:
                     table.update(family, keys, groups)
+        self._tell_tunnels()  # a VTEP that only a learned route names was not noted before
         self.path.set_down(learned.down)
         while (early := self.path.settle()) is not None:
             time.sleep(early)

@@ -176,7 +176,7 @@ class PacketPath:
         groups = Groups(self._store["routes"], self._store["hops"], self._marks, self._learned_hop)
         fibs = np.frombuffer(loaded.map("fibs").mmap(), np.uint64)
         blocks = Blocks(loaded.map("chunks"), self._barrier.wait)
-        self._learned = LearnedRoutes(blocks, groups, fibs, self._barrier.wait, self._epoch.move)
+        self._learned = LearnedRoutes(blocks, groups, fibs, self._barrier.wait, self._epoch.move, self._leave)
 
     @classmethod
     def load(
@@ -291,7 +291,8 @@ class PacketPath:
         self._epoch.flip(fresh)
         self._generation, self._numbers, self._packer = fresh, numbers, packer
         self._learned.keep(numbers.vpcs.values())
-        self._learned.groups.rewrite(self._learned.groups.repack(self._learned_hop))
+        if self._learned.groups.rewrite(self._learned.groups.repack(self._learned_hop)):
+            self._epoch.flip(fresh)  # flows judged since the last flip knew the hops as they were
         self._barrier.wait()
         self._roots.clear(1 - (fresh & 1))
         for table in self._store.values():
@@ -363,6 +364,11 @@ class PacketPath:
     def settle(self) -> float | None:
         """Have flows judged again, where that was put off: seconds until it is time to call this, None: never."""
         return self._epoch.settle()
+
+    def _leave(self) -> None:
+        """Return when no packet is on a way that no table leads to; flows are judged before they go on."""
+        self._epoch.flip(self._generation)
+        self._barrier.wait()
 
     def _mark(self, packer: Packer, *, always: bool = False) -> None:
         if always or self._marks.down:

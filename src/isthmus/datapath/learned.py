@@ -32,7 +32,8 @@ _MASK64: Final = (1 << 64) - 1
 class LearnedTable:
     """The learned routes of one VPC. Prefixes are keys (``tables.learned``); ``group`` numbers metrics with next hops.
 
-    ``fibs``: the roots of both families, one 8-byte word each; ``wait``: for packets; ``changed``: tell flows."""
+    ``fibs``: the roots of both families, one 8-byte word each; ``wait``: for packets; ``changed``: tell flows;
+    ``collect``: free records that no table needs, where it is time."""
 
     def __init__(
         self,
@@ -41,9 +42,10 @@ class LearnedTable:
         fibs: npt.NDArray[np.uint64],
         wait: Callable[[], None],
         changed: Callable[[], None],
+        collect: Callable[[], None],
     ) -> None:
         self._blocks, self._groups, self._fibs = blocks, groups, fibs
-        self._wait, self._changed = wait, changed
+        self._wait, self._changed, self._collect = wait, changed, collect
         self._routes: dict[Family, dict[int, int]] = {family: {} for family in FAMILIES}  # key to group
         self._tables = {family: LongestPrefix(blocks, groups.lengths) for family in FAMILIES}
 
@@ -55,6 +57,7 @@ class LearnedTable:
         """Set the group of every key, 0: withdrawn. Of equal keys the last counts.
 
         Raises ``TableFull``; the table is then to be cleared, and filled anew."""
+        self._collect()  # while no table is on its way from one record to another
         routes = self._routes[family]
         wanted = dict(zip(keys, groups, strict=True))
         if not all(wanted.values()):
@@ -183,8 +186,11 @@ class LearnedRoutes:
         fibs: npt.NDArray[np.uint64],
         wait: Callable[[], None],
         changed: Callable[[], None],
+        leave: Callable[[], None],
     ) -> None:
-        self._blocks, self.groups, self._fibs, self._wait, self._changed = blocks, groups, fibs, wait, changed
+        """``leave``: returns when no packet and no flow has records that no table leads to."""
+        self._blocks, self.groups, self._fibs = blocks, groups, fibs
+        self._wait, self._changed, self._leave = wait, changed, leave
         self._tables: dict[int, LearnedTable] = {}
 
     def table(self, vpc: int) -> LearnedTable:
@@ -192,7 +198,7 @@ class LearnedRoutes:
         table = self._tables.get(vpc)
         if table is None:
             fibs = self._fibs[2 * vpc : 2 * vpc + 2]
-            table = LearnedTable(self._blocks, self.groups, fibs, self._wait, self._changed)
+            table = LearnedTable(self._blocks, self.groups, fibs, self._wait, self._changed, self.collect)
             self._tables[vpc] = table
         return table
 
@@ -205,9 +211,10 @@ class LearnedRoutes:
         """Bytes of all tables that packets read."""
         return self._blocks.memory
 
-    def collect(self, settle: Callable[[], None]) -> None:
-        """Free the records that no route needs any more."""
-        self.groups.collect({used for table in self._tables.values() for used in table.used()}, settle)
+    def collect(self) -> None:
+        """Free the records that no route needs any more, where many were made since that was done last."""
+        if self.groups.ripe:
+            self.groups.collect({used for table in self._tables.values() for used in table.used()}, self._leave)
 
     def dump(self, vpc: int, content: Callable[[int], Content]) -> tuple[tuple[Change, ...], ...]:
         """Both families of one VPC; see ``LearnedTable.dump``."""

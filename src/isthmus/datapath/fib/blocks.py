@@ -64,7 +64,9 @@ class Blocks:
         if lack > 0:
             limbo = sum(map(len, self._limbo))
             if limbo < max(lack, CHUNK_BLOCKS):
-                self._grow(-(-lack // CHUNK_BLOCKS))
+                self._grow(-(-lack // CHUNK_BLOCKS))  # waits too
+            else:
+                self._wait()
             self._settle()
         at = len(self._free) - count
         taken, self._free = self._free[at:][::-1], self._free[:at]

@@ -23,6 +23,8 @@ ROUTES: Final = 1 << 16
 """Records of learned routes that there is room for."""
 HOPS: Final = 1 << 15
 """And of their next hops."""
+RIPE: Final = HOPS // 4
+"""Records made, of both kinds, after which those that nothing needs any more are collected."""
 
 PackHop = Callable[[Family, NextHop], bytes | None]
 """The record of a next hop in the configuration of now, or None: its attachment is gone."""
@@ -98,6 +100,7 @@ class Groups:
         self._gone: dict[tuple[Family, int], set[int]] = {}
         self._route_room = Room("records of learned routes", routes.capacity, ROUTES)
         self._hop_room = Room("next hops of learned routes", hops.capacity, HOPS)
+        self._made = 0  # records, since the last collection
         self.lengths: npt.NDArray[np.uint8] = np.zeros(routes.capacity + ROUTES, np.uint8)  # by slot
 
     def number(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
@@ -111,6 +114,11 @@ class Groups:
             self._groups.append(group)
         return found
 
+    @property
+    def ripe(self) -> bool:
+        """True if so many records were made that it is time to collect those that nothing needs."""
+        return self._made >= RIPE
+
     def group(self, number: int) -> Group:
         """Metric and next hops."""
         return self._groups[number]
@@ -123,6 +131,7 @@ class Groups:
             group = self._groups[number]
             first = self._hops_of(family, number)
             slot = self._route_room.take(1)
+            self._made += 1
             slots[length] = slot
             self.lengths[slot] = length
             _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, 0, first, len(group.next_hops)))
@@ -137,15 +146,18 @@ class Groups:
             found.update(self._packed(*key))
         return found
 
-    def rewrite(self, hops: Mapping[int, bytes]) -> None:
-        """Change hops in place, word by word, where they differ."""
+    def rewrite(self, hops: Mapping[int, bytes]) -> bool:
+        """Change hops in place, word by word, where they differ; False: nowhere."""
+        changed = False
         for slot, new in hops.items():
             at = slot * self._hops.stride
             old = self._hops.memory[at : at + len(new)]
             for word in range(0, _HOP_DOWN, 4):
                 if old[word : word + 4] != new[word : word + 4]:
                     self._hops.memory[at + word : at + word + 4] = new[word : word + 4]
+                    changed = True
         self.mark()
+        return changed
 
     def mark(self) -> None:
         """Say what is down."""
@@ -163,6 +175,7 @@ class Groups:
             if Used(*key, length) not in used
         ]
         settle()
+        self._made = 0
         for key, length, slot in routes:
             del self._slots[key][length]
             self._route_room.give(slot, 1)
@@ -174,6 +187,7 @@ class Groups:
         first = self._first.get((family, number))
         if first is None:
             first = self._hop_room.take(len(self._groups[number].next_hops))
+            self._made += len(self._groups[number].next_hops)
             self._first[family, number] = first
             for slot, packed in self._packed(family, number).items():
                 _put(self._hops, slot, packed)

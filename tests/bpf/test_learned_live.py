@@ -1,0 +1,189 @@
+"""Learned routes under packets and flows: nothing is lost while tables are rebuilt, nothing is kept for ever."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from isthmus.datapath import PacketPath
+from isthmus.datapath.fib.blocks import Blocks
+from isthmus.datapath.fib.groups import HOPS
+from isthmus.datapath.gateway import Outcome
+from isthmus.datapath.learned import LearnedTable
+from isthmus.datapath.libbpf import BpfMap
+from isthmus.tables.address import Prefix, parse_address
+from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
+from isthmus.tables.layout import BLOCK_ENTRIES, CHUNK_BLOCKS
+from isthmus.tables.learned import prefix_key
+from isthmus.tables.verdicts import Verdict
+from tests.bpf.network import HOST_MAC, key, peering, tables, udp, vpc
+from tests.bpf.test_learned import HERE, ISP, ROUTERS, bound, hop, sent
+from tests.differential.compare import Bench
+from tests.differential.place import XDP, bench
+
+WIDE = vpc("isp", "p2", "0.0.0.0/0")
+ROUTED = tables([HERE, WIDE], [peering(HERE, WIDE)])
+LEARNS = Tables({**ROUTED.vpcs, "isp": ROUTED.vpcs["isp"]._replace(routes={4: (), 6: ()})}, ROUTED.sides)
+"""The provider has no routes of its own."""
+OPENS = Tables(
+    LEARNS.vpcs,
+    {name: side._replace(opens=name == SideKey("here--isp", "here")) for name, side in LEARNS.sides.items()},
+)
+"""And what is sent to it opens flows."""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Bench]:
+    with bench(hooks=XDP) as one:
+        yield one
+
+
+@pytest.fixture
+def place(loaded: Bench) -> Iterator[Bench]:
+    """Nothing learned; the routers' MACs end in 0 and 1."""
+    use(loaded, LEARNS)
+    yield loaded
+    loaded.path.learned("isp").clear()
+    loaded.path.conversations.forget()
+
+
+def use(place: Bench, these: Tables) -> None:
+    place.path.apply(these, bound(place))
+    for number, router in enumerate(ROUTERS):
+        place.path.set_neighbor(key(ISP), 4, router, HOST_MAC[:5] + bytes([number]))
+
+
+def set_routes(table: LearnedTable, **routers: int | None) -> None:
+    """``n10_8=1``: 10.0.0.0/8 leads to the second router; None: to nobody any more."""
+    for name, router in routers.items():
+        first, length = name[1:].split("_")
+        prefix = Prefix.parse(f"{first}.0.0.0/{length}")
+        table.update(4, [prefix_key(prefix)], [0 if router is None else table.group(0, (hop(router),))])
+
+
+def judged(path: PacketPath) -> None:
+    """Flows are judged again by what was changed until now."""
+    while (left := path.settle()) is not None:
+        time.sleep(left)  # as the caller of ``settle`` is told to
+
+
+def router(outcome: Outcome) -> int:
+    assert outcome.verdict is Verdict.FORWARDED
+    return outcome.frame[5]
+
+
+def test_flows_follow_routes_that_come_and_go(place: Bench) -> None:
+    use(place, OPENS)
+    table = place.path.learned("isp")
+    set_routes(table, n8_8=1, n8_5=0)
+    assert router(sent(place, "8.8.8.8")) == 1
+    assert len(list(place.path.conversations)) == 1
+    for change, expected in (({"n8_8": None}, 0), ({"n8_16": 1}, 0), ({"n8_8": 1}, 1), ({"n8_8": 0}, 0)):
+        set_routes(table, **change)
+        judged(place.path)
+        assert router(sent(place, "8.8.8.8")) == expected, change
+    set_routes(table, n8_8=None, n8_5=None)
+    judged(place.path)
+    assert sent(place, "8.8.8.8").verdict is Verdict.NO_ROUTE
+    set_routes(table, n8_8=1)
+    judged(place.path)
+    assert router(sent(place, "8.8.8.8")) == 1
+
+
+def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:
+    """From one byte to three and back, twice, with blocks freed and taken all the while, under a CPU that sends."""
+    table, over = place.path.learned("isp"), Event()
+    wanted = {"8.8.8.8": 1, "8.9.9.9": 0, "9.1.1.1": 1}
+    set_routes(table, n8_8=0, n9_8=1)
+    table.update(4, [prefix_key(Prefix.parse("8.8.8.0/25"))], [table.group(0, (hop(1),))])
+
+    def send() -> int:
+        count = 0
+        while not over.is_set():
+            for to, expected in wanted.items():
+                assert router(sent(place, to)) == expected, (to, count)
+                count += 1
+        return count
+
+    many = [1 << 24 | 11 << 16 | number for number in range(33_000)]  # 11.0.0.0/24 and on
+    few = [1 << 28 | 60 << 20 | number << 4 for number in range(1_200)]
+    with ThreadPoolExecutor(1) as other:
+        sending = other.submit(send)
+        for _ in range(2):
+            for keys in (few, many):
+                table.update(4, keys, [table.group(0, (hop(0),))] * len(keys))
+            for keys in (many, few):
+                table.update(4, keys, [0] * len(keys))
+        over.set()
+        assert sending.result() > 100
+
+
+def test_blocks_rest_until_packets_have_left_them() -> None:
+    inner = BpfMap.create(2, "inner", 4, 4 * BLOCK_ENTRIES, CHUNK_BLOCKS, 1 << 10)
+    outer = BpfMap.create(12, "outer", 4, 4, 8, inner=inner)
+    waited: list[None] = []
+    blocks = Blocks(outer, lambda: waited.append(None))
+    try:
+        given = blocks.take(8 * CHUNK_BLOCKS - 1)[: 2 * CHUNK_BLOCKS]  # of all there are
+        blocks.give(given)
+        assert not waited
+        assert sorted(blocks.take(len(given))) == sorted(given)
+        assert waited
+    finally:
+        blocks.close()
+        os.close(outer.fd)
+        os.close(inner.fd)
+
+
+def test_a_route_may_change_its_metric_for_ever(place: Bench) -> None:
+    """Each metric makes records; those that nothing needs are had again, and what is used stays as it is."""
+    table = place.path.learned("isp")
+    which = [prefix_key(Prefix.parse("9.0.0.0/8"))]
+    for metric in range(HOPS + 1):
+        table.update(4, which, [table.group(metric, (hop(0),))])
+        if metric == 0:
+            table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(HOPS + 1, (hop(1),))])
+    assert (router(sent(place, "8.8.8.8")), router(sent(place, "9.9.9.9"))) == (1, 0)
+
+
+def test_a_flow_that_was_judged_before_hops_were_rewritten_is_judged_again(
+    place: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port to the initiator comes back. A sweep between the flip and the hops' rewriting sees no way there."""
+    here = OPENS.vpcs["here"]._replace(routes={4: (), 6: ()})
+    stands = Tables({**OPENS.vpcs, "here": here}, OPENS.sides)
+    use(place, stands)
+    path, back = place.path, place.path.learned("here")
+    gateway = parse_address("10.1.1.254")[1]
+    way = NextHop(key(HERE), gateway, Origin("BGP"))
+    back.update(4, [prefix_key(Prefix.parse("10.0.0.0/8"))], [back.group(0, (way,))])
+    set_routes(path.learned("isp"), n8_8=1)
+    path.set_neighbor(key(HERE), 4, gateway, HOST_MAC)
+    assert router(sent(place, "8.8.8.8")) == 1
+    assert answered(place) is Verdict.FORWARDED
+    path.apply(Tables({**stands.vpcs, "here": here._replace(attachments=())}, stands.sides), bound(place))
+    assert answered(place) is Verdict.NO_ROUTE
+    groups = path._learned.groups
+    rewrite: Callable[[dict[int, bytes]], bool] = groups.rewrite
+
+    def late(hops: dict[int, bytes]) -> bool:
+        path.conversations.sweep()
+        return rewrite(hops)
+
+    monkeypatch.setattr(groups, "rewrite", late)
+    use(place, stands)
+    path.set_neighbor(key(HERE), 4, gateway, HOST_MAC)
+    assert answered(place) is Verdict.FORWARDED
+    back.clear()
+
+
+def answered(place: Bench) -> Verdict:
+    """What becomes of the answer to what ``sent`` sends to 8.8.8.8."""
+    frame = bytearray(udp("p2", "8.8.8.8", "10.1.1.1"))
+    frame[34:38] = frame[36:38] + frame[34:36]
+    return place.path.run(bytes(frame), place.ifindex["p2"], "xdp").verdict
