@@ -59,7 +59,7 @@ static __always_inline int push_vlan(void *ctx, const enum hook hook, const stru
 	if (make_room(ctx, hook, tag_bytes(out)))
 		return -1;
 	tag = packet_start(ctx, hook) + 2 * ETH_ALEN;
-	if ((void *)(tag + 4) > packet_end(ctx, hook))
+	if ((void *)(tag + 2) > packet_end(ctx, hook) || (two && (void *)(tag + 4) > packet_end(ctx, hook)))
 		return -1;
 	tag[0] = two ? bpf_htons(out->outer_type) : bpf_htons(ETH_P_8021Q);
 	tag[1] = bpf_htons(out->outer);

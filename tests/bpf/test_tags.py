@@ -364,3 +364,10 @@ def test_a_tunnel_leaves_by_the_port_that_the_kernel_says(loaded: Fabric, hook: 
     assert not loaded.path.set_tunnel(4, remote, 9999, bytes(6))
     assert not loaded.path.set_tunnel(6, remote, None, None)
     loaded.has = ()
+
+
+def test_the_least_that_a_namespace_can_say_leaves_with_its_tag_whole(net4: Fabric) -> None:
+    """XDP: a test run on TC takes no frame as short as this."""
+    frame = bytes(Ether(src=port_mac("p2"), dst=host_mac("b"), type=0x88CC)) + b"\0"
+    got = net4.run(frame, NAMESPACE_ENDS["b"], "xdp")
+    assert (got.verdict, got.frame) == (Verdict.LOCAL, frame[:12] + bytes.fromhex("81000064") + frame[12:])
