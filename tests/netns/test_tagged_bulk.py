@@ -52,7 +52,8 @@ def pair() -> Iterator[Pair]:
         for gateway, host, mac in zip(GATEWAYS, (A, B), (host_mac("a"), THERE), strict=True):
             with inside(gateway), closing(IPRoute()) as kernel:
                 veth(kernel, "p1", port_mac("p1"), "eth0", mac, host)
-                veth(kernel, "p7", port_mac("p7"), "p7-peer", THERE, gateway)
+                for port in ("p6", "p7"):  # nothing passes there
+                    veth(kernel, port, port_mac(port), f"{port}-peer", THERE, gateway)
                 for port in PORTS if gateway == GATEWAYS[0] else ():
                     veth(kernel, port, port_mac(port), port, port_mac(port), GATEWAYS[1])
         for gateway in GATEWAYS:

@@ -30,7 +30,7 @@ from isthmus.datapath.conversations import (
 )
 from isthmus.datapath.dump import Ids, Reader
 from isthmus.datapath.fib.blocks import Blocks
-from isthmus.datapath.fib.epoch import Epoch
+from isthmus.datapath.fib.epoch import LEAST_S, Epoch
 from isthmus.datapath.fib.groups import HOPS, ROUTES, Groups, Marks
 from isthmus.datapath.learned import LearnedRoutes, LearnedTable
 from isthmus.datapath.libbpf import (
@@ -148,7 +148,7 @@ class WantedTunnel(NamedTuple):
 class PacketPath:
     """The BPF programs and their tables. ``apply`` puts new tables beside the old ones and flips one word."""
 
-    def __init__(self, loaded: BpfObject, capacity: Capacity) -> None:
+    def __init__(self, loaded: BpfObject, capacity: Capacity, clock: Clock) -> None:
         self._object = loaded
         self._capacity = capacity
         self._links: dict[int, BpfLink] = {}
@@ -171,7 +171,7 @@ class PacketPath:
         self._ring = RingBuffer(loaded.map("wanted"), self._wanted.append)
         self._barrier = Barrier()
         self._packer: Packer | None = None
-        self._epoch = Epoch(self._control)
+        self._epoch = Epoch(self._control, least_s=LEAST_S if clock == "kernel" else 0)
         self._marks = Marks(self._store["routes"], self._store["hops"])
         groups = Groups(self._store["routes"], self._store["hops"], self._marks, self._learned_hop)
         fibs = np.frombuffer(loaded.map("fibs").mmap(), np.uint64)
@@ -219,7 +219,7 @@ class PacketPath:
             loaded.resize("answer_times", room.attachments)
             loaded.resize("exits", room.ports)
             loaded.load()
-            made = cls(loaded, room)
+            made = cls(loaded, room, clock)
             if clock == "kernel":
                 made._conversations.start_clock()
             return made

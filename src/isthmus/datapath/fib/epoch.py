@@ -19,9 +19,9 @@ _MASK32: Final = (1 << 32) - 1
 class Epoch:
     """Generation and epoch as packets read them: at once."""
 
-    def __init__(self, control: Memory, clock: Callable[[], float] = time.monotonic) -> None:
-        self._control, self._clock = control, clock
-        self._moved = -LEAST_S
+    def __init__(self, control: Memory, clock: Callable[[], float] = time.monotonic, least_s: float = LEAST_S) -> None:
+        self._control, self._clock, self._least_s = control, clock, least_s
+        self._moved = -least_s
         self._due = False
 
     def flip(self, generation: int) -> None:
@@ -38,7 +38,7 @@ class Epoch:
         """Make up for a move that came too soon after another: seconds until it is time for it, None: there is none."""
         if not self._due:
             return None
-        early = self._moved + LEAST_S - self._clock()
+        early = self._moved + self._least_s - self._clock()
         if early > 0:
             return early
         generation, epoch = self._read()
