@@ -72,6 +72,10 @@ class Isolation:
         self.longest, self.shortest = max(self.longest, *times), min(times)
         self.given.clear()
 
+    def reroute(self) -> None:
+        """Routes have changed: a conversation whose way is lost has ended, and its port is anybody's."""
+        self.given.clear()
+
     def judge(self, it: Passage) -> str | None:
         """What is wrong with it; None: nothing."""
         self.number += 1

@@ -109,6 +109,7 @@ class Session:
         self.bench.teach(self.learned)
         if tables is None:
             self.twin.learned = self.learned
+            self.oracle.reroute()
 
     def _pass_time(self) -> None:
         """Mostly none; often just as much as something is remembered, or a tick less or more."""
