@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from isthmus.routing.netlink import BUFFER_BYTES, LOST, Message, Questions, listen, messages
+from isthmus.routing.netlink import Message, Questions, datagrams, listen, messages
 
 _GROUP_LINK: Final = 0x1  # RTMGRP_LINK
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
@@ -61,17 +61,11 @@ class Links:
 
     def _told(self) -> Iterator[LinkState]:
         """What was told since the last call, in order; notes if some of it was lost."""
-        while True:
-            try:
-                data = self._socket.recv(BUFFER_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in LOST:
-                    raise
+        for data in datagrams(self._socket):
+            if data is None:
                 self._lost = True
-                continue
-            yield from (state for each in messages(data) if (state := _state(each)))
+            else:
+                yield from (state for each in messages(data) if (state := _state(each)))
 
     def _everything(self) -> Iterator[LinkState]:
         answer = self._questions.ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0), dump=True)

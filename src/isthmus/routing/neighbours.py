@@ -12,17 +12,16 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from isthmus.routing.netlink import (
-    BUFFER_BYTES,
     CREATE,
     DONE,
     DUMP,
     FAMILIES,
     INTERRUPTED,
     KIN,
-    LOST,
     REQUEST,
     attribute,
     attributes,
+    datagrams,
     listen,
     message,
     messages,
@@ -78,25 +77,18 @@ class Neighbours:
         Where the kernel had more to tell than the socket could hold, the whole table is asked for again, and whoever is
         not in it any more is told as gone. OSError if the kernel refuses to tell; the next call tries again.
         """
-        while True:
-            if self._again and self._unheard is None:
-                self._dump()
-            try:
-                data = self._socket.recv(BUFFER_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in LOST:
-                    raise
+        self._dump_again()
+        for data in datagrams(self._socket):
+            if data is None:
                 self._again = True
-                continue
-            for kind, flags, body in messages(data):
+            for kind, flags, body in messages(data or b""):
                 self._again = self._again or bool(flags & INTERRUPTED)
                 if kind == DONE:
                     yield from self._gone()
                 elif kind in (_NEWNEIGH, _DELNEIGH) and (neighbour := _neighbour(body, gone=kind == _DELNEIGH)):
                     self._hear(neighbour)
                     yield neighbour
+            self._dump_again()
 
     def resolve(self, interface: int, family: Family, address: int) -> None:
         """Have the kernel find out, or confirm, who has this address (left-aligned) on a link of its namespace.
@@ -116,6 +108,11 @@ class Neighbours:
     def close(self) -> None:
         """Stop listening."""
         self._socket.close()
+
+    def _dump_again(self) -> None:
+        """Where that is due, and the table is not being told already."""
+        if self._again and self._unheard is None:
+            self._dump()
 
     def _dump(self) -> None:
         """Ask for the whole table. Only where it is not being told already: that would be refused (EBUSY)."""

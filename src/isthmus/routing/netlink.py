@@ -45,6 +45,22 @@ def listen(groups: int) -> socket.socket:
     return found
 
 
+def datagrams(listening: socket.socket) -> Iterator[bytes | None]:
+    """What has been told and not been read yet, in order; None: here the kernel had more to tell than there was room.
+
+    OSError if it refuses to tell."""
+    while True:
+        try:
+            data = listening.recv(BUFFER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in LOST:
+                raise
+            data = None
+        yield data
+
+
 def message(kind: int, flags: int, body: bytes) -> bytes:
     """A message as it is sent."""
     return _HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from isthmus.routing.neighbours import Neighbours
-from isthmus.routing.netlink import BUFFER_BYTES, FAMILIES, KIN, LOST, Questions, attribute, attributes, listen
+from isthmus.routing.netlink import FAMILIES, KIN, Questions, attribute, attributes, datagrams, listen
 from isthmus.tables.address import BITS, Family, address_bytes, address_from_bytes
 
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
@@ -95,16 +95,7 @@ class Underlay:
 
     def _routes_changed(self) -> bool:
         """True if anything was told that may lead another way, or was told and lost."""
-        changed = False
-        while True:
-            try:
-                self._routes.recv(BUFFER_BYTES)
-            except BlockingIOError:
-                return changed
-            except OSError as error:
-                if error.errno not in LOST:
-                    raise
-            changed = True
+        return sum(1 for _ in datagrams(self._routes)) > 0
 
     def _look_up(self) -> None:
         for end, before in self._hops.items():
