@@ -63,7 +63,7 @@ MUTANTS = (
     Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "                self._wait()\n", "                pass\n"),
     Mutant("learned: records are kept for ever", "src/isthmus/datapath/fib/groups.py", "return self._made >= RIPE", "return False"),
     Mutant("learned: records in use are freed", "src/isthmus/datapath/fib/groups.py", "if Used(*key, length) not in used", "if True"),
-    Mutant("learned: flows do not hear of withdrawals", "src/isthmus/datapath/learned.py", "before[length])\n        self._changed()", "before[length])"),
+    Mutant("learned: flows do not hear of withdrawals", "src/isthmus/datapath/learned.py", "for key in mine])\n        self._changed()", "for key in mine])"),
     Mutant("learned: flows keep what they saw before hops were rewritten", "src/isthmus/datapath/gateway.py", "self._epoch.flip(fresh)  #", "pass  #"),
     Mutant("learned: hops that are down are chosen", PATH, "if (hop->down < chosen_down ||", "if (chosen_down == 2 ||"),
     Mutant("path: higher metric wins", PATH, "metric > best->metric", "metric < best->metric"),

@@ -60,27 +60,18 @@ class LearnedTable:
         self._collect()  # while no table is on its way from one record to another
         routes = self._routes[family]
         wanted = dict(zip(keys, groups, strict=True))
-        if not all(wanted.values()):
-            gone = [key for key, group in wanted.items() if not group]
-            for key in gone:
-                del wanted[key]
-            gone = [key for key in gone if routes.pop(key, 0)]
-        else:
-            gone = []
+        gone = [key for key, group in wanted.items() if not group]
+        for key in gone:
+            del wanted[key]
+        withdrawn = _by_length(key for key in gone if routes.pop(key, 0))
+        told = _by_length(wanted)
         routes.update(wanted)
         self._fit(family)
-        before: dict[int, list[int]] = {}
-        for key in gone:
-            before.setdefault(key.bit_length() - 1, []).append(key)
-        for length, mine in _by_length(wanted):
-            for shorter in sorted(each for each in before if each < length):
-                self._withdraw(family, shorter, before.pop(shorter))
-            withdrawn = before.pop(length, None)
-            if withdrawn:
-                self._withdraw(family, length, withdrawn)
-            self._insert(family, length, mine, [wanted[key] for key in mine])
-        for length in sorted(before):
-            self._withdraw(family, length, before[length])
+        for length in sorted(withdrawn.keys() | told.keys()):
+            if mine := withdrawn.get(length):
+                self._withdraw(family, length, mine)
+            if mine := told.get(length):
+                self._insert(family, length, mine, [wanted[key] for key in mine])
         self._changed()
 
     def clear(self) -> None:
@@ -252,12 +243,12 @@ def _place(family: Family) -> int:
     return int(family == 6)
 
 
-def _by_length(wanted: Mapping[int, int]) -> list[tuple[int, list[int]]]:
-    """Keys by prefix length, shortest first."""
+def _by_length(keys: Iterable[int]) -> dict[int, list[int]]:
+    """Keys by prefix length."""
     found: dict[int, list[int]] = {}
-    for key in wanted:
+    for key in keys:
         found.setdefault(key.bit_length() - 1, []).append(key)
-    return sorted(found.items())
+    return found
 
 
 def _halves(keys: Sequence[int], length: int) -> tuple[Halves, Halves]:
