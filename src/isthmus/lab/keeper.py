@@ -135,8 +135,9 @@ class Keeper:
                 self._tunnels.ask(*each)
 
 
-def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
-    """Load and attach the packet path of a lab, inside its gateway's namespace; and the hook of every port."""
+def load(objects: Objects, tables: Tables, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
+    """Load and attach the packet path of a lab with these tables, inside its gateway's namespace; and the hook of every
+    port."""
     room = Capacity(flows=objects.tables.flows or FLOWS)
     plan = objects.plan
     asked = {port.hook for port in plan.ports} | {link.hook for _, link in plan.links()}
@@ -147,7 +148,7 @@ def load(objects: Objects, stack: ExitStack) -> tuple[PacketPath, dict[str, str]
         link.attachment: attach(path, link.hook, link.kernel_port, link.kernel_mac, link.mtu)
         for _, link in plan.links()
     }
-    path.apply(own_tables(objects), Bindings(ports, namespaces))
+    path.apply(tables, Bindings(ports, namespaces))
     return path, {port.name: ports[port.interface].hook for port in plan.ports}
 
 
@@ -158,7 +159,9 @@ def own_tables(objects: Objects) -> Tables:
     return compile_tables(objects.model, assume=silent)
 
 
-def route(objects: Objects, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack) -> Router | None:
+def route(
+    objects: Objects, tables: Tables, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack
+) -> Router | None:
     """BGP with the neighbours of every VPC that has some; None: nobody has."""
     places = {
         vpc.name: Place(vpc.gateway_namespace, _interfaces(objects, vpc))
@@ -167,9 +170,7 @@ def route(objects: Objects, path: PacketPath, keeper: Keeper, folder: Path, stac
     }
     if not places:
         return None
-    router = Router(
-        own_tables(objects), objects.model.vpcs, places, path, folder, lambda down: keeper.board.tell("router", down)
-    )
+    router = Router(tables, objects.model.vpcs, places, path, folder, lambda down: keeper.board.tell("router", down))
     stack.enter_context(closing(router))
     keeper.route_by(router)
     return router
@@ -234,14 +235,15 @@ def _keep(state: State, ready: int) -> None:
     state.write_keeper()
     objects = state.objects()
     with _stop_requests() as stop, inside(objects.plan.gateway_namespace), ExitStack() as stack:
-        path, hooks = load(objects, stack)
+        tables = own_tables(objects)
+        path, hooks = load(objects, tables, stack)
         tagger = stack.enter_context(Tagger(objects.plan)) if objects.plan.fabric else None
         _tell(ready, {"say": "packet path loaded and attached"})
         answers = Answers(path, objects.tables, tagger.counts if tagger else None)
         questions = Questions(answers.kinds)
         service = stack.enter_context(closing(Service(state.socket, questions.answer)))
         keeper = Keeper(objects.plan, path, service, stack)
-        if router := route(objects, path, keeper, state.bgp, stack):
+        if router := route(objects, tables, path, keeper, state.bgp, stack):
             questions.add(RouteAnswers(ToldOf(router)).kinds)
         for _ in keeper.run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})

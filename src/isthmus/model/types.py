@@ -6,7 +6,7 @@ its field (``spec.vpc-1.as[0]``) for the origin of the entries compiled from it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from isthmus.tables.address import Family, Prefix
 from isthmus.tables.entries import Nat, Tag, Timeouts, Tunnel, Vtep
@@ -146,7 +146,7 @@ class Bgp(NamedTuple):
     router_id: int
     neighbors: tuple[Neighbor, ...] = ()
     communities: tuple[tuple[int, ...], ...] = ()
-    advertise: str | None = None
+    advertise: Literal["routes", "summary"] | None = None
     path: str = "spec.bgp"
 
 

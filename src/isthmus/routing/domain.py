@@ -24,13 +24,12 @@ from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
 from isthmus.routing.bird.speaker import MARKER_AS, Speaker
 from isthmus.routing.bird.status import Event, NeighborStatus, State
-from isthmus.routing.rib import AT_ONCE, Changed, Resolve, Rib, Table, best
+from isthmus.routing.rib import Changed, Resolve, Rib, Table, best
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
 
 _TRY_AGAIN_S: Final = 1.0
-_FLOOD: Final = 500  # batches at once, behind which there are more
 _NOBODY: Final[dict[Family, tuple[Family, int]]] = {4: parse_address("192.0.0.8"), 6: parse_address("100::1")}
 """The next hop of what we announce, which the daemon replaces by its own address (RFC 7600, RFC 6666)."""
 
@@ -54,7 +53,9 @@ class Domain:
         self.lost: frozenset[str] = frozenset(str(neighbor.address) for neighbor in speaker.neighbors)
         self._namespace, self._folder = namespace, folder
         self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
-        self._by_marker = {neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors}
+        self._by_marker: dict[tuple[int, int, int], str] = {
+            neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors
+        }
         self.rib = Rib(table, resolve, self._peer)
         self._untold: set[Family] = set(speaker.families)  # where the daemon has not said all yet
         self._due = 0.0  # when a daemon that ended is started again
@@ -94,8 +95,7 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
-        in_flood = heard >= _FLOOD and self.rib.pending < AT_ONCE  # a larger portion costs less
-        if not in_flood and (changed := self.rib.flush()):
+        if self.rib.due(heard) and (changed := self.rib.flush()):
             yield changed
 
     @property
@@ -138,8 +138,8 @@ class Domain:
 
     def _peer(self, attributes: Attributes) -> str:
         for community in attributes.large_communities.values:
-            if community[0] == MARKER_AS and (peer := self._by_marker.get(community)):  # type: ignore[call-overload]
-                return str(peer)
+            if community[0] == MARKER_AS and (peer := self._by_marker.get(community)):
+                return peer
         return ""
 
     def _connect(self) -> socket.socket:

@@ -19,6 +19,7 @@ from isthmus.tables.layout import MAX_HOPS
 
 AT_ONCE: Final = 1 << 15
 """Prefixes that are written in one go: some tens of milliseconds."""
+_FLOOD: Final = 500  # batches at once, behind which there are more
 _MOST_RECENT: Final = 1 << 12  # kinds of paths that are remembered by their attributes
 
 Rank = tuple[int, int, int, int]
@@ -122,6 +123,10 @@ class Rib:
     def pending(self) -> int:
         """Prefixes that are to be flushed."""
         return sum(map(len, self._changed.values()))
+
+    def due(self, heard: int) -> bool:
+        """False where more is on its way, after so many batches at once: a larger portion costs less."""
+        return heard < _FLOOD or self.pending >= AT_ONCE
 
     def flush(self, most: int = AT_ONCE) -> Changed | None:
         """Write the changes of one family, of so many prefixes at most, and say which; None: there are none."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import gc
 import select
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,7 +59,7 @@ class Router:
         self.down: frozenset[Down] = frozenset()
         """What of all that routes lead to is down."""
         self._epoll = select.epoll()
-        self._waiting: list[tuple[str, Family, list[int]]] = []
+        self._waiting: deque[tuple[str, Family, Iterator[int]]] = deque()  # prefixes that others are to be told of
         self._drain_due = float("inf")
         self.draining = False
         self.domains: dict[str, Domain] = {}
@@ -110,13 +112,14 @@ class Router:
         now = time.monotonic()
         for name, domain in self.domains.items():
             for changed in domain.serve(now):
-                self._waiting.append((name, changed.family, changed.keys))
+                self._waiting.append((name, changed.family, iter(changed.keys)))
         self._hear_of_lost()
         if self._waiting:
-            name, family, keys = self._waiting.pop(0)
-            if len(keys) > _SLICE:
-                self._waiting.insert(0, (name, family, keys[_SLICE:]))
-            self._say(self._advertiser.update(name, family, keys[:_SLICE]))
+            name, family, keys = self._waiting[0]
+            some = list(islice(keys, _SLICE))
+            if len(some) < _SLICE:
+                self._waiting.popleft()
+            self._say(self._advertiser.update(name, family, some))
         if now >= self._drain_due:
             self._drain_due = float("inf")
             self._say(self._advertiser.set_drain(Drain.WITHDRAWN))
@@ -131,9 +134,10 @@ class Router:
         for name, domain in self.domains.items():
             peers = {each.address for each in changed if isinstance(each, Peer) and each.vpc == name}
             links = any(not isinstance(each, Peer) and each.vpc == name for each in changed)
-            everybody = {str(neighbor.address) for neighbor in domain.speaker.neighbors}
-            for keys in domain.rib.keys_of(everybody if links else peers):
-                self._waiting.append((name, keys.family, keys.keys))
+            if links:
+                peers = {str(neighbor.address) for neighbor in domain.speaker.neighbors}
+            for keys in domain.rib.keys_of(peers) if peers else ():  # it looks at every route
+                self._waiting.append((name, keys.family, iter(keys.keys)))
 
     def drain(self, on: bool) -> None:
         """Leave politely (RFC 8326): say so, and later withdraw all. Or stay after all."""
@@ -169,9 +173,8 @@ def _policy(bgp: Bgp) -> Policy:
     def of(size: int) -> Iterable[tuple[int, ...]]:
         return (each for each in bgp.communities if len(each) == size)
 
-    mode = "routes" if bgp.advertise == "routes" else "summary" if bgp.advertise == "summary" else None
     return Policy(
         tuple(high << 16 | low for high, low in of(2)),
         tuple((one, two, three) for one, two, three in of(3)),
-        mode,  # type: ignore[arg-type]
+        bgp.advertise,
     )

@@ -33,9 +33,7 @@ def failover(stage: Stage, examples: Path) -> None:
             stage.isthmus("routes", "vpc-e1", both, "--name", lab)
             first, second = web(vpc_of(lab, "vpc-e1"), 80), web(vpc_of(lab, "vpc-e2"), 80)
             with closing(first), closing(second):
-                stage.say(
-                    f"both externals tell of 8.8.8.0/24 with the same MED; vpc-e2's side adds 10 (example: {both})"
-                )
+                stage.say(f"both externals tell of the network of {both} with the same MED; vpc-e2's side adds 10")
                 stage.fetch(lab, "vpc-1", first, both, 80, seen_as=_POOL)
                 stage.expect(not second.seen, "vpc-e2 saw nothing of it")
                 stage.say("the cable of vpc-e1 is pulled")
