@@ -180,25 +180,39 @@ def read(birds: list[Bird], readers: list[Reader], start: Event, expected: int) 
         return Figures(seconds, cpu, sum(one.cpu() for one in birds) - before, told, expected)
 
 
-def main() -> None:
-    """Measure, and print a line for each way."""
-    parser = argparse.ArgumentParser(description=__doc__)
+class Feed(NamedTuple):
+    """What an external tells: its UPDATEs, and how many prefixes that are."""
+
+    updates: bytes
+    prefixes: int
+
+
+def asked(about: str | None) -> tuple[int, list[Feed]]:
+    """What the command line asks for: rounds, and the feeds of two externals, with nothing else left to collect."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--scale", type=float, default=1.0, help="of the Internet")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    tables, sizes = [], []
+    feeds = []
     for number in (1, 2):
         external = External(ASN + number, {4: 0x0A090001 + number << 96, 6: (0xFD09 << 112) + 1 + number})
         routes = {family: table(external, family, scale=options.scale) for family in FAMILIES}
-        tables.append(b"".join(encoded(routes[family], family) for family in FAMILIES))
-        sizes.append(sum(len(keys) for family in FAMILIES for _, keys in routes[family]))
+        updates = b"".join(encoded(routes[family], family) for family in FAMILIES)
+        feeds.append(Feed(updates, sum(len(keys) for family in FAMILIES for _, keys in routes[family])))
         del routes
     gc.collect()
     gc.freeze()
+    return options.rounds, feeds
+
+
+def main() -> None:
+    """Measure, and print a line for each way."""
+    rounds, feeds = asked(__doc__)
+    tables, sizes = [feed.updates for feed in feeds], [feed.prefixes for feed in feeds]
     print("externals reader      s  CPU s BIRD s   updates  prefixes  µs CPU/prefix")
     for externals in (1, 2):
         times: dict[str, list[Figures]] = {"bare": [], "ours": []}
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             for name, kind in (("bare", Bare), ("ours", Ours)):
                 times[name].append(measure(kind, tables[:externals], sum(sizes[:externals])))
         for name, rows in times.items():

@@ -8,24 +8,21 @@ the tables, with BIRD apart.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from isthmus.bench.gateway import tables_of
 from isthmus.datapath import Bindings, Capacity, PacketPath
 from isthmus.routing.bgp.updates import Batch
-from isthmus.routing.rib import AT_ONCE, Rib
+from isthmus.routing.rib import Rib
 from isthmus.routing.router import COLLECT
-from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.address import Family
 from isthmus.tables.entries import AttachmentKey, NextHop, Origin, Peer
-from tests.measure.bgp_feed import Bare, Figures, Ours, measure
-from tests.measure.bird import ASN, Bird
-from tests.measure.internet import External, encoded, table
+from tests.measure.bgp_feed import Bare, Figures, Ours, asked, measure
+from tests.measure.bird import Bird
 
 OBJECTS: Final = """
 apiVersion: gateway.githedgehog.com/v1alpha1
@@ -49,10 +46,10 @@ VPCS: Final = ("e1", "e2")
 class Whole(Ours):
     """Our session, the RIB behind it, and the tables that packets read. ``prefixes``: written there."""
 
-    def __init__(self, path: PacketPath, vpcs: list[str], one: Bird) -> None:
-        """Opens the session, for the next of ``vpcs``."""
+    def __init__(self, path: PacketPath, vpc: str, one: Bird) -> None:
+        """Opens the session of a VPC."""
         super().__init__(one)
-        self.vpc = vpcs.pop(0)
+        self.vpc = vpc
         self.rib = Rib(path.learned(self.vpc), self._resolve, lambda _: "10.9.0.2")
 
     def _resolve(self, family: Family, address: int, peer: str) -> NextHop:
@@ -70,7 +67,7 @@ class Whole(Ours):
             if isinstance(event, Batch):
                 self.rib.take(event)
                 heard += 1
-        if (heard < 500 or self.rib.pending >= AT_ONCE) and (changed := self.rib.flush()):  # as ``Domain`` does
+        if self.rib.due(heard) and (changed := self.rib.flush()):
             self.prefixes += len(changed.keys)
 
 
@@ -80,52 +77,51 @@ def resident() -> int:
     return int(words["VmRSS"][1]) << 10
 
 
+class Intake(NamedTuple):
+    """Of one intake: its figures; bytes that the process grew by, and of the tables; seconds until a lost neighbour's
+    paths were out of use, and until its table was empty."""
+
+    figures: Figures
+    grown: int
+    tables: int
+    lost: float
+    cleared: float
+
+
+def intake(tables: list[bytes], routes: int) -> Intake:
+    """Both feeds into a packet path; then the first neighbour is lost."""
+    with PacketPath.load(capacity=Capacity(flows=1024), hooks=["xdp"]) as path:
+        path.apply(tables_of(OBJECTS), Bindings())
+        before, vpcs = resident(), iter(VPCS)
+        figures = measure(lambda one: Whole(path, next(vpcs), one), tables, routes)
+        grown, maps = resident() - before, sum(path.learned(vpc).memory() for vpc in VPCS)
+        began = time.monotonic()
+        path.set_down([Peer("e1", "10.9.0.2")])
+        lost = time.monotonic() - began
+        path.learned("e1").clear()
+        return Intake(figures, grown, maps, lost, time.monotonic() - began)
+
+
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the Internet")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    tables, sizes = [], []
-    for number in (1, 2):
-        external = External(ASN + number, {4: 0x0A090001 + number << 96, 6: (0xFD09 << 112) + 1 + number})
-        routes = {family: table(external, family, scale=options.scale) for family in FAMILIES}
-        tables.append(b"".join(encoded(routes[family], family) for family in FAMILIES))
-        sizes.append(sum(len(keys) for family in FAMILIES for _, keys in routes[family]))
-        del routes
-    gc.collect()
-    gc.freeze()
+    rounds, feeds = asked(__doc__)
+    tables, routes = [feed.updates for feed in feeds], sum(feed.prefixes for feed in feeds)
     gc.set_threshold(*COLLECT)
-    figures: dict[str, list[Figures]] = {"bare": [], "whole": []}
-    for number in range(options.rounds):
-        figures["bare"].append(measure(Bare, tables, sum(sizes)))
-        with ExitStack() as stack:
-            path = stack.enter_context(PacketPath.load(capacity=Capacity(flows=1024), hooks=["xdp"]))
-            path.apply(tables_of(OBJECTS), Bindings())
-            before = resident()
-            made: list[Whole] = []
-
-            def whole(one: Bird, path: PacketPath = path, made: list[Whole] = made) -> Whole:
-                made.append(Whole(path, list(VPCS[len(made) :]), one))
-                return made[-1]
-
-            figures["whole"].append(measure(whole, tables, sum(sizes)))
-            grown, maps = resident() - before, sum(path.learned(vpc).memory() for vpc in VPCS)
-            began = time.monotonic()
-            path.set_down([Peer("e1", "10.9.0.2")])
-            lost = time.monotonic() - began
-            path.learned("e1").clear()
-            cleared = time.monotonic() - began
-        one, other = figures["bare"][-1], figures["whole"][-1]
+    bare, whole = [], []
+    for number in range(rounds):
+        least, ours = measure(Bare, tables, routes).seconds, intake(tables, routes)
+        bare.append(least)
+        whole.append(ours.figures.seconds)
         print(
-            f"round {number + 1}: bare {one.seconds:.2f} s, whole {other.seconds:.2f} s"
-            f" ({other.seconds / one.seconds:.2f}x), our CPU {other.cpu:.2f} s; process +{grown >> 20} MB,"
-            f" tables {maps >> 20} MB; a neighbour lost after {1000 * lost:.1f} ms,"
-            f" its table empty after {1000 * cleared:.0f} ms",
+            f"round {number + 1}: bare {least:.2f} s, whole {whole[-1]:.2f} s ({whole[-1] / least:.2f}x),"
+            f" our CPU {ours.figures.cpu:.2f} s; process +{ours.grown >> 20} MB, tables {ours.tables >> 20} MB;"
+            f" a neighbour lost after {1000 * ours.lost:.1f} ms, its table empty after {1000 * ours.cleared:.0f} ms",
             flush=True,
         )
-    least, most = (median(row.seconds for row in figures[name]) for name in ("bare", "whole"))
-    print(f"medians: bare {least:.2f} s, whole {most:.2f} s, {most / least:.2f}x, {sum(sizes):,} routes")
+    print(
+        f"medians: bare {median(bare):.2f} s, whole {median(whole):.2f} s,"
+        f" {median(whole) / median(bare):.2f}x, {routes:,} routes"
+    )
 
 
 if __name__ == "__main__":

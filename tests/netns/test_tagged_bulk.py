@@ -20,7 +20,7 @@ from isthmus.datapath.netns import NAMED, inside
 from isthmus.tables.address import parse_address
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.tags import NUMBERS, PLACES, SMALL, Fabric, address, host_mac, key, port_mac, raw
-from tests.netns.test_tagged_tcp import BYTES, WITHIN_S, transfer
+from tests.netns.test_tagged_tcp import BYTES, WITHIN_S, exchange
 
 A, B = "isthmus-test-bulk-a", "isthmus-test-bulk-b"
 GATEWAYS = "isthmus-test-bulk-1", "isthmus-test-bulk-2"
@@ -115,11 +115,7 @@ def test_bulk_both_ways(pair: Pair, vpc: str, monkeypatch: pytest.MonkeyPatch) -
         listener = socket.create_server((address(vpc, 4), 0))
     with inside(A):
         client = socket.create_connection(listener.getsockname(), timeout=WITHIN_S)
-    server = listener.accept()[0]
-    server.settimeout(WITHIN_S)
-    with closing(listener), closing(server), closing(client):
-        for sender, receiver in ((client, server), (server, client)):
-            assert transfer(sender, receiver) == BYTES
+    exchange(listener, client)
     for one, old in zip(pair, before, strict=True):
         counted = one.path.counters()
         assert counted[Verdict.INTERNAL] == old[Verdict.INTERNAL]

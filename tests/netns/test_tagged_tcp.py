@@ -86,14 +86,19 @@ def test_bulk_both_ways(vpc: str) -> None:
             with inside(HOSTS[1]):
                 host(vpc, "a")
                 client = socket.create_connection(listener.getsockname(), timeout=WITHIN_S)
-            server = listener.accept()[0]
-            server.settimeout(WITHIN_S)
-            with closing(listener), closing(server), closing(client):
-                for sender, receiver in ((client, server), (server, client)):
-                    assert transfer(sender, receiver) == BYTES
+            exchange(listener, client)
             counted = path.counters()
             assert not counted[Verdict.INTERNAL] + counted[Verdict.MALFORMED]
             assert counted[Verdict.FORWARDED] < BYTES // 1448 / 2, "segments were not large"
+
+
+def exchange(listener: socket.socket, client: socket.socket) -> None:
+    """Bulk both ways, between a client and the server that it is being connected to."""
+    server = listener.accept()[0]
+    server.settimeout(WITHIN_S)
+    with closing(listener), closing(server), closing(client):
+        for sender, receiver in ((client, server), (server, client)):
+            assert transfer(sender, receiver) == BYTES
 
 
 def transfer(sender: socket.socket, receiver: socket.socket) -> int:
