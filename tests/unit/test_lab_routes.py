@@ -60,8 +60,10 @@ class Router:
         yield NeighborRow("isp", OTHER, 65002, state, 1e9, "Received: Cease", 3, 12, 1, None)
         yield NeighborRow("leaf", SIX, 65003, "established", 1e9, "", 1, 0, 0, None)
 
-    def ambiguous(self) -> Iterable[Ambiguity]:
-        yield Ambiguity("leaf", ("e1", "e2"), 950_000, 12)
+    def ambiguous(self, vpc: str | None) -> Iterable[Ambiguity | None]:
+        yield None
+        if vpc in (None, "leaf"):
+            yield Ambiguity("leaf", ("e1", "e2"), 950_000, 12)
 
     def drain(self, on: bool) -> None:
         self.draining = on

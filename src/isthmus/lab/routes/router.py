@@ -63,7 +63,7 @@ class Ambiguity(NamedTuple):
 
 
 class RoutingAnswers(Protocol):
-    """What the router is asked. Nothing of it may take more than some milliseconds."""
+    """What the router is asked. Nothing of it may take more than some milliseconds: what does is told in pieces."""
 
     def paths(self, vpc: str) -> Mapping[Family, Mapping[int, Sequence[LearnedPath]]]:
         """All paths of a VPC by prefix key, best first; made when they are asked for. Empty without neighbours."""
@@ -74,8 +74,9 @@ class RoutingAnswers(Protocol):
     def neighbors(self) -> Iterable[NeighborRow]:
         """Every neighbour of every VPC."""
 
-    def ambiguous(self) -> Iterable[Ambiguity]:
-        """Where several peers offer one VPC the same learned prefixes (``route-ambiguous``), as counted last."""
+    def ambiguous(self, vpc: str | None) -> Iterable[Ambiguity | None]:
+        """Where several peers offer one VPC, or (None) any, the same learned prefixes (``route-ambiguous``); with
+        moments to pause (None) between. What took long to count is not counted again for a while."""
 
     @property
     def draining(self) -> bool:
@@ -83,3 +84,8 @@ class RoutingAnswers(Protocol):
 
     def drain(self, on: bool) -> None:
         """Leave politely (RFC 8326): say so, then withdraw all. Or stay after all."""
+
+
+def snapshot(table: Mapping[int, object]) -> Iterable[int]:
+    """The keys of now, whatever changes while they are looked at: a view sees to that, a dict does not."""
+    return list(table) if isinstance(table, dict) else table
