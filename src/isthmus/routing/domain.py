@@ -87,7 +87,7 @@ class Domain:
         for event in self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
-                heard += 1
+                heard += len(event.prefixes)
             elif isinstance(event, Down):
                 _log.warning("%s: the session with the daemon ended: %s", self.vpc, event.reason)
                 self.rib.clear()
@@ -136,8 +136,8 @@ class Domain:
             self._daemon.stop()
         self._epoll.close()
 
-    def _peer(self, attributes: Attributes) -> str:
-        for community in attributes.large_communities.values:
+    def _peer(self, communities: LargeCommunities) -> str:
+        for community in communities.values:
             if community[0] == MARKER_AS and (peer := self._by_marker.get(community)):
                 return peer
         return ""

@@ -70,6 +70,7 @@ class Reader:
         """
         data = b"".join((self._rest, data, nlri.PADDING))
         at, there = 0, len(data) - len(nlri.PADDING)
+        bodies: list[tuple[int, int]] = []
         while there - at >= HEADER_BYTES:
             length, kind = _LENGTH_AND_KIND(data, at + 16)
             if not data.startswith(MARKER, at):
@@ -80,11 +81,16 @@ class Reader:
             if end > there:
                 break
             if kind == _UPDATE:
-                self.counts.updates += 1
-                yield from self._updates.read(data, at + HEADER_BYTES, end)
-            elif (message := _decode(kind, data[at + HEADER_BYTES : end])) is not None:
-                yield message
+                bodies.append((at + HEADER_BYTES, end))
+            else:
+                if bodies:
+                    yield from self._updates.read(data, bodies)
+                    bodies = []
+                if (message := _decode(kind, data[at + HEADER_BYTES : end])) is not None:
+                    yield message
             at = end
+        if bodies:
+            yield from self._updates.read(data, bodies)
         self._rest = data[at:there]
 
     def _check(self, length: int, kind: int) -> None:
