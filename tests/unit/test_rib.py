@@ -13,6 +13,7 @@ from isthmus.routing.rib import Rib, in_order
 from isthmus.tables.address import Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop
 from isthmus.tables.entries import Origin as Source
+from tests.bpf.learning import decided
 
 KEY = AttachmentKey("isp", "eth1")
 NOWHERE = parse_address("203.0.113.99")[1]
@@ -82,16 +83,12 @@ BATCHES = st.lists(
 
 
 def expected(paths: dict[tuple[int, int], Attributes]) -> dict[tuple[Family, int], tuple[int, frozenset[object]]]:
-    """By RFC 4271 9.1.2.2, each step as the text says it."""
+    """What packets are to follow, by prefix."""
     found: dict[tuple[Family, int], tuple[int, frozenset[object]]] = {}
     for key in {key for _, key in paths}:
-        left = [path for (_, other), path in paths.items() if other == key and path.next_hop[1] != NOWHERE]
+        left = decided(path for (_, other), path in paths.items() if other == key and path.next_hop[1] != NOWHERE)
         if not left:
             continue
-        left = [path for path in left if path.local_pref == max(each.local_pref for each in left)]
-        left = [path for path in left if path.as_path.hops == min(each.as_path.hops for each in left)]
-        left = [path for path in left if path.origin == min(each.origin for each in left)]
-        left = [path for path in left if (path.med or 0) == min(each.med or 0 for each in left)]
         found[4, key] = (left[0].med or 0, frozenset((path.next_hop[1], peer(path)) for path in left))
     return found
 
