@@ -234,7 +234,7 @@ class Telling:
     """Routes, at most: what has room in its bytes."""
 
     def __init__(self, rng: random.Random, table: LearnedTable, few: int) -> None:
-        self._rng, self._few = rng, few
+        self._rng, self.few = rng, few
         self.rib = Rib(table, self._resolve, _peer)
         self.told: dict[Family, dict[int, dict[int, Attributes]]] = {family: {} for family in FAMILIES}
         self._flushed: dict[Family, set[int]] = {family: set() for family in FAMILIES}
@@ -308,7 +308,7 @@ class Telling:
         withdrawn: list[Path] = []
         announced: list[Path] = []
         for _ in range(count):
-            one = known.pop() if known and rng.random() < 0.5 else prefix(rng, family, self._few)
+            one = known.pop() if known and rng.random() < 0.5 else prefix(rng, family, self.few)
             (withdrawn if rng.random() < gone else announced).append((rng.choice(self.PATH_IDS), one))
         for number, one in withdrawn:
             if of.get(one, {}).pop(number, None) is not None and not of[one]:

@@ -130,6 +130,20 @@ def test_a_next_hop_that_is_found_later_brings_its_routes() -> None:
     assert table.all() == {(4, 5): (7, frozenset({(ROUTERS[0], "192.0.2.1")}))}
 
 
+def test_a_path_that_is_told_again_follows_what_was_found_meanwhile() -> None:
+    there = False
+    table = Written()
+    rib = Rib(table, lambda family, address, who: resolve(family, address, who) if there else None, peer)
+    attributes = said(0, 100, 1, 0, 7, 1)
+    for each in (attributes, None):
+        rib.take(Batch(4, each, [1], [5]))
+    there = True
+    rib.resolve_again()
+    rib.take(Batch(4, attributes, [1], [5]))
+    rib.flush()
+    assert table.all() == {(4, 5): (7, frozenset({(ROUTERS[0], "192.0.2.1")}))}
+
+
 def test_all_is_forgotten_when_the_session_ends() -> None:
     table = Written()
     rib = Rib(table, resolve, peer)

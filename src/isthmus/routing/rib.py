@@ -113,6 +113,7 @@ class Rib:
         """What leads to next hops has changed."""
         self._hops.clear()
         self._alone.clear()
+        self._recent.clear()  # no prefix may have them just now
         for family, paths in self._paths.items():
             for path in {path for there in paths.values() for path in _each(there)}:
                 path.hop = self._hop(path.attributes.next_hop, path.peer)
