@@ -29,7 +29,7 @@ LARGEST = 5000
 """Changes in one portion."""
 HIGH: dict[Family, int] = {4: 35_000, 6: 10_000}
 LOW = 400
-"""Routes at which the tide turns: more than any root but the largest is for, and fewer than one that isn't the least."""
+"""Routes at which the tide turns: more than any root but the largest is for, and fewer than any but the least."""
 METRICS = 100
 """At a time; they move on, so that records are collected."""
 

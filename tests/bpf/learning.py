@@ -124,9 +124,7 @@ def spelled(dumped: object) -> dict[Family, list[End]]:
     """A dump in the words of ``ends``."""
     assert isinstance(dumped, tuple)
     return {
-        family: [
-            (at, said and (said[0], said[1], tuple(sorted(each[0] for each in said[3])))) for at, said in dumped[place]
-        ]
+        family: [(at, said and (said[0], said[1], tuple(each[0] for each in said[3]))) for at, said in dumped[place]]
         for place, family in enumerate(FAMILIES)
     }
 
@@ -146,7 +144,7 @@ def ends(routes: Mapping[int, Route]) -> list[End]:
         while opened[-1][0] <= of.first:
             end, _ = opened.pop()
             say(end, opened[-1][1])
-        said = route.metric, of.length, tuple(sorted(each.gateway or 0 for each in route.next_hops))
+        said = route.metric, of.length, tuple(each.gateway or 0 for each in route.next_hops)
         say(of.first, said)
         opened.append((of.first + (1 << 128 - of.length), said))
     while len(opened) > 1:
@@ -172,8 +170,8 @@ def check(path: PacketPath, routes: Routes, anew: PacketPath | None = None) -> N
     dumped = dump(path, "isp")
     if dumped != fresh(anew or path, found):
         raise Difference("a fresh build of the same routes has another dump")
-    for family, mine in routes.items():
-        if spelled(dumped)[family] != ends(mine):
+    for family, ours in found.items():
+        if spelled(dumped)[family] != ends(ours):
             raise Difference(f"IPv{family}: packets find other than the longest prefix")
 
 
