@@ -29,7 +29,6 @@ ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
 """How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
 
 
-
 class LearnedTable:
     """The learned routes of one VPC. Prefixes are keys (``tables.learned``); ``group`` numbers metrics with next hops.
 

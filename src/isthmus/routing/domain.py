@@ -24,7 +24,8 @@ from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
 from isthmus.routing.bird.speaker import MARKER_AS, Speaker
 from isthmus.routing.bird.status import Event, NeighborStatus, State
-from isthmus.routing.rib import Changed, Resolve, Rib, Table, best
+from isthmus.routing.kinds import Resolve
+from isthmus.routing.rib import Changed, Rib, Table, best
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down

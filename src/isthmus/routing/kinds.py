@@ -61,9 +61,9 @@ class Kinds:
 
     def clear(self) -> None:
         """Forget all."""
-        self.rows: npt.NDArray[Any] = np.zeros(0, _ROW)
-        self._bytes: npt.NDArray[Any] = np.empty((0, 2), object)  # attributes, and next hop, as they came
-        self._free = np.empty(0, np.int64)
+        self.rows: npt.NDArray[Any] = np.zeros(_FIRST, _ROW)
+        self._bytes: npt.NDArray[Any] = np.empty((_FIRST, 2), object)  # attributes, and next hop, as they came
+        self._free = np.arange(_FIRST)[::-1]
 
     def add(self, sets: Sets, which: Rows, path_ids: npt.NDArray[np.uint32]) -> Rows:
         """Rows for sets of attributes, each with the path's identifier; not used yet."""
@@ -119,7 +119,7 @@ class Kinds:
 
     def via(self, row: int) -> Via:
         """Who told of it, and where it leads."""
-        return self.vias[self.rows["via"][row]]
+        return self.vias[int(self.rows["via"][row])]
 
     def rank(self, row: int) -> Rank:
         """The lowest is the best."""
@@ -140,9 +140,8 @@ class Kinds:
         wanted = np.unique(rows[self.rows["group"][rows] == UNKNOWN])
         both = self.rows["via"][wanted].astype(np.int64) << 32 | np.maximum(self.rows["med"][wanted], 0)
         order = np.argsort(both, kind="stable")
-        wanted, both = wanted[order], both[order]
-        starts = np.flatnonzero(np.concatenate(([True], both[1:] != both[:-1]))) if len(both) else []
-        for some, key in zip(np.split(wanted, starts[1:]), both[starts].tolist(), strict=False):
+        keys, starts = np.unique(both[order], return_index=True)
+        for key, some in zip(keys.tolist(), np.split(wanted[order], starts[1:]), strict=len(keys) > 0):
             yield key & 0xFFFFFFFF, key >> 32, some
 
     def _via_of(self, raw_hop: bytes, large: bytes) -> int:
@@ -158,7 +157,7 @@ class Kinds:
 
     def _grow(self, more: int) -> None:
         old = len(self.rows)
-        size = max(_FIRST, 2 * old, old + more)
+        size = max(2 * old, old + more)
         rows, raw = np.zeros(size, _ROW), np.empty((size, 2), object)
         rows[:old], raw[:old] = self.rows, self._bytes
         self.rows, self._bytes = rows, raw

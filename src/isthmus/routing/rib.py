@@ -161,6 +161,7 @@ class Rib:
             self._start_over(full)
         else:
             self._pause_ends = 0.0
+            self._pause = self._pause if self.pending else 0.0
         return Changed(family, prefixes)
 
     def count(self, family: Family) -> int:
@@ -276,13 +277,13 @@ class _View(Mapping[int, Paths]):
     """The paths of one family."""
 
     def __init__(self, rib: Rib, family: Family) -> None:
-        self._rib, self._routes = rib, rib._routes[family]  # noqa: SLF001 - a part of it
+        self._rib, self._routes = rib, rib._routes[family]
 
     def __getitem__(self, key: int) -> Paths:
         number = self._routes.get(key)
         if number == NONE:
             raise KeyError(key)
-        return self._rib._paths(number)  # noqa: SLF001
+        return self._rib._paths(number)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._routes)

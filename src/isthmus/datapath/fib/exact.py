@@ -146,9 +146,7 @@ class Exact:
         mixed: Words = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH
         return ((mixed ^ mixed >> _HALF) * _HI >> self._shift).astype(np.int64)
 
-    def _look(
-        self, prefixes: Prefixes, left: Slots, at: Slots
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def _look(self, prefixes: Prefixes, left: Slots, at: Slots) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Where the prefix is that is looked for, and where nothing is."""
         there = self._length[at]
         same = there == prefixes.length[left]

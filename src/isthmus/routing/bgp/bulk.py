@@ -122,26 +122,29 @@ def ordinary(
         stop < end,
     )
     ok &= np.where(six, 6 in families, 4 in families)
+    nothing = np.zeros(count, np.int64)
     found = Ordinary(
-        ok,
-        six,
-        rest,
-        stop,
-        np.where(six, hop, 0),
-        np.where(six, hop + hop_bytes, 0),
-        prefixes,
-        np.where(six, rest, end),
-        *(np.zeros(count, np.int64) for _ in range(2)),
-        np.full(count, -1, np.int64),
-        np.full(count, a.DEFAULT_LOCAL_PREF, np.int64),
-        *(np.zeros(count, np.int64) for _ in range(2)),
+        ok=ok,
+        six=six,
+        raw_at=rest,
+        raw_end=stop,
+        hop_at=np.where(six, hop, 0),
+        hop_end=np.where(six, hop + hop_bytes, 0),
+        prefixes_at=prefixes,
+        prefixes_end=np.where(six, rest, end),
+        large_at=nothing.copy(),
+        large_end=nothing.copy(),
+        med=nothing - 1,
+        local_pref=nothing + a.DEFAULT_LOCAL_PREF,
+        hops=nothing.copy(),
+        origin=nothing.copy(),
     )
     _walk(data, found, internal=internal)
     return found
 
 
 def _walk(data: bytes, found: Ordinary, *, internal: bool) -> None:
-    """Read the attributes of all, the first of each, the second of each, and so on; ``ok`` is left where all is right."""
+    """Read the attributes of all, the first of each, then the second; ``ok`` is left where all is right."""
     ok, size = found.ok, len(data)
     seen = np.zeros((len(ok), 33), np.bool_)
     left = np.flatnonzero(ok)
@@ -159,8 +162,10 @@ def _walk(data: bytes, found: Ordinary, *, internal: bool) -> None:
         if not internal:
             right &= ~_INTERNAL[code]
         part = _PART[code]
-        right &= (length == _SIZE[code]) | ((part > 0) & (length > 0) & (length % np.maximum(part, 1) == 0)) | (
-            code == a.AS_PATH
+        right &= (
+            (length == _SIZE[code])
+            | ((part > 0) & (length > 0) & (length % np.maximum(part, 1) == 0))
+            | (code == a.AS_PATH)
         )
         safe = np.minimum(value, size - 8)
         right &= _values(data, found, left, code, safe, length, right)

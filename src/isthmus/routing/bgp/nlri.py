@@ -69,7 +69,7 @@ def decode(
     for start, end in fields:
         while start < end:
             found(start)
-            start += step[data[start + ahead]]  # noqa: PLW2901
+            start += step[data[start + ahead]]
         if start != end:
             raise NotPrefixes(len(counts))
         counts.append(len(starts))
@@ -77,8 +77,10 @@ def decode(
     length = words(data, at + ahead, "u1")
     hi = words(data, at + ahead + 1, "u8")
     lo = words(data, at + ahead + 9, "u8") if (length > _ROOT).any() else np.zeros(len(at), np.uint64)
-    ids = words(data, at, "u4") if with_ids else np.zeros(len(at), np.uint32)
-    return np.diff(np.array(counts, np.int64), prepend=0), ids, Prefixes.cut(hi, lo, length)
+    ids: npt.NDArray[np.uint32] = words(data, at, "u4") if with_ids else np.zeros(len(at), np.uint32)
+    each = np.array(counts, np.int64)
+    each[1:] -= each[:-1].copy()
+    return each, ids, Prefixes.cut(hi, lo, length)
 
 
 # By length: how far to move a key so that its prefix ends with a byte; what makes its leading one the length; bytes.

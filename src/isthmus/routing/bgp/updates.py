@@ -26,7 +26,7 @@ from isthmus.tables.prefixes import Prefixes
 
 _MALFORMED_LIST, _OPTIONAL_ATTRIBUTE, _INVALID_NETWORK = 1, 9, 10  # subcodes
 
-_MANY: Final = 64
+MANY: Final = 64
 """So many UPDATEs at once are read in bulk first."""
 _U16: Final = Struct(">H").unpack_from
 _FAMILY: Final = Struct(">HB").unpack_from
@@ -78,6 +78,14 @@ class EndOfRib(NamedTuple):
     family: Family
 
 
+class Broken(Exception):
+    """The session can't go on after UPDATE number ``index`` of those that were to be read."""
+
+    def __init__(self, index: int, error: BgpError) -> None:
+        super().__init__(str(error))
+        self.index, self.error = index, error
+
+
 class _Field(NamedTuple):
     """Prefixes in ``data[start:end]`` of an UPDATE. ``said``: None: they are withdrawn."""
 
@@ -98,8 +106,8 @@ class _Reach(NamedTuple):
 class Updates:
     """Reads the UPDATEs of a session."""
 
-    def __init__(self, agreement: Agreement, counts: Counts, many: int = _MANY) -> None:
-        """What is received is added to ``counts``."""
+    def __init__(self, agreement: Agreement, counts: Counts, many: int) -> None:
+        """What is received is added to ``counts``; ``many``: see ``MANY``."""
         self._families = agreement.families
         self._with_ids = agreement.receive
         self._counts, self._many = counts, many
@@ -109,19 +117,28 @@ class Updates:
     def read(self, data: bytes, bodies: Sequence[tuple[int, int]]) -> list[Batch | EndOfRib]:
         """What UPDATEs say whose bodies are ``data[start:end]``; at most one batch of each family, then what has ended.
 
-        ``nlri.PADDING`` must follow the data. BgpError if the session can't go on: none of these counts then.
+        ``nlri.PADDING`` must follow the data. Raises ``Broken``.
         """
-        self._counts.updates += len(bodies)
         bulk = ordinary(data, bodies if len(bodies) >= self._many else (), self._families, internal=self._internal)
         others: dict[Family, list[tuple[int, _Field]]] = {family: [] for family in FAMILIES}
         ended: list[EndOfRib] = []
         for index in np.flatnonzero(~bulk.ok).tolist() if len(bulk.ok) else range(len(bodies)):
-            for one in self._each(data, *bodies[index]):
+            try:
+                found = list(self._each(data, *bodies[index]))
+            except BgpError as error:
+                raise Broken(index, error) from error
+            for one in found:
                 if isinstance(one, EndOfRib):
                     ended.append(one)
                 else:
                     others[one.family].append((index, one))
-        batches = (self._batch(family, data, bulk, others[family]) for family in FAMILIES)
+        batches = [self._batch(family, data, bulk, others[family]) for family in FAMILIES]
+        self._counts.updates += len(bodies)
+        for batch in batches:
+            if batch is not None:
+                withdrawn = int((batch.which < 0).sum())
+                self._counts.announced += len(batch.which) - withdrawn
+                self._counts.withdrawn += withdrawn
         return [*(batch for batch in batches if batch is not None), *ended]
 
     def _batch(self, family: Family, data: bytes, bulk: Ordinary, others: list[tuple[int, _Field]]) -> Batch | None:
@@ -129,11 +146,12 @@ class Updates:
         index, starts, ends = bulk.fields(family)
         said = [field.said for _, field in others if field.said is not None]
         sets = bulk.sets(data, index, said)
-        which = np.arange(len(index))
+        which = order = np.arange(len(index))
         if others:
-            order = np.argsort(np.concatenate((index, [index for index, _ in others])), kind="stable")
+            index = np.concatenate((index, [index for index, _ in others]))
+            order = np.argsort(index, kind="stable")
             mine = np.array([field.said is not None for _, field in others])
-            which = np.concatenate((which, np.where(mine, len(index) - 1 + np.cumsum(mine), -1)))[order]
+            which = np.concatenate((which, np.where(mine, len(which) - 1 + np.cumsum(mine), -1)))[order]
             starts = np.concatenate((starts, [field.start for _, field in others]))[order]
             ends = np.concatenate((ends, [field.end for _, field in others]))[order]
         if not len(which):
@@ -142,14 +160,11 @@ class Updates:
         try:
             counts, path_ids, prefixes = nlri.decode(family, data, fields, with_ids=family in self._with_ids)
         except nlri.NotPrefixes as error:
-            place = int(order[error.index]) - len(index) if others else -1
-            subcode = others[place][1].subcode if place >= 0 else bulk.subcode(family)
-            raise BgpError(Code.UPDATE, subcode, detail=str(error)) from error
-        each = np.repeat(which, counts)
-        announced = int((each >= 0).sum())
-        self._counts.announced += announced
-        self._counts.withdrawn += len(each) - announced
-        return Batch(family, Sets(*sets, self._internal), each, path_ids, prefixes)
+            place = int(order[error.index])
+            bulky = len(index) - len(others)
+            subcode = others[place - bulky][1].subcode if place >= bulky else bulk.subcode(family)
+            raise Broken(int(index[place]), BgpError(Code.UPDATE, subcode, detail=str(error))) from error
+        return Batch(family, Sets(*sets, self._internal), np.repeat(which, counts), path_ids, prefixes)
 
     def _each(self, data: bytes, at: int, end: int) -> Iterator[_Field | EndOfRib]:
         """One UPDATE by itself, withdrawals first."""
