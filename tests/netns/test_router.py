@@ -6,7 +6,7 @@ from __future__ import annotations
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
@@ -19,6 +19,7 @@ from isthmus.model.types import Attachment, Bgp, Item, Model, Neighbor, Peering,
 from isthmus.routing.router import Place, Router
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import Nat, NextHop, Tables, Tag
+from isthmus.tables.prefixes import Prefixes
 from tests.netns.bgp_peers import Bird
 
 HERE, THERE = "isthmus-test-router", "isthmus-test-router-peer"
@@ -51,7 +52,7 @@ class Noting:
         self.groups.append(next_hops)
         return len(self.groups) - 1
 
-    def update(self, _: int, keys: list[int], groups: list[int]) -> None:
+    def write(self, _: int, prefixes: Prefixes, groups: Sequence[int]) -> None:
         self.told += [" ".join(hop.attachment.interface for hop in self.groups[group]) for group in groups]
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from isthmus.lab.routes.router import LearnedPath, RoutingAnswers, snapshot
+from isthmus.lab.routes.router import LearnedPath, RoutingAnswers
 from isthmus.lab.service.questions import Kind, WrongQuestion
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, format_address, parse_address
 from isthmus.tables.learned import key_prefix, prefix_key
@@ -109,7 +109,7 @@ def _keys(family: Family, table: _Table, wanted: list[Prefix], longer: bool) -> 
         yield from dict.fromkeys(key for prefix in mine if (key := _match(table, prefix)))
         return
     inside = [(prefix.length, prefix_key(prefix)) for prefix in mine]
-    for index, key in enumerate(snapshot(table) if mine or not wanted else ()):
+    for index, key in enumerate(table if mine or not wanted else ()):
         if index % _AT_ONCE == 0:
             yield None
         length = key.bit_length() - 1

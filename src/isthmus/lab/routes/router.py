@@ -66,7 +66,9 @@ class RoutingAnswers(Protocol):
     """What the router is asked. Nothing of it may take more than some milliseconds: what does is told in pieces."""
 
     def paths(self, vpc: str) -> Mapping[Family, Mapping[int, Sequence[LearnedPath]]]:
-        """All paths of a VPC by prefix key, best first; made when they are asked for. Empty without neighbours."""
+        """All paths of a VPC by prefix key, best first; made when they are asked for. Empty without neighbours.
+
+        To iterate over them is to be told the keys of that moment, whatever changes meanwhile."""
 
     def vpcs(self) -> Collection[str]:
         """The VPCs that can be asked for."""
@@ -84,8 +86,3 @@ class RoutingAnswers(Protocol):
 
     def drain(self, on: bool) -> None:
         """Leave politely (RFC 8326): say so, then withdraw all. Or stay after all."""
-
-
-def snapshot(table: Mapping[int, object]) -> Iterable[int]:
-    """The keys of now, whatever changes while they are looked at: a view sees to that, a dict does not."""
-    return list(table) if isinstance(table, dict) else table

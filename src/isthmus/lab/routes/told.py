@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from isthmus.lab.routes.router import Ambiguity, LearnedPath, NeighborRow, Use, snapshot
+from isthmus.lab.routes.router import Ambiguity, LearnedPath, NeighborRow, Use
 from isthmus.routing.bgp.attributes import Attributes
 from isthmus.routing.domain import Domain
 from isthmus.routing.rib import Path, best, in_order
@@ -92,10 +92,10 @@ class ToldOf:
             mine, theirs = (rib.paths(family) for rib in ribs)
             fewer, sign = (mine, 1) if len(mine) <= len(theirs) else (theirs, -1)
             more = theirs if sign > 0 else mine
-            for index, key in enumerate(snapshot(fewer)):
+            for index, key in enumerate(fewer):
                 if index % _AT_ONCE == 0:
                     yield None
-                here, there = best(fewer.get(key)), best(more.get(key))
+                here, there = best(fewer.get(key, ())), best(more.get(key, ()))
                 if here and there:
                     differences[sign * (here[0].metric - there[0].metric)] += 1
         now = time.monotonic()
@@ -124,7 +124,7 @@ class _Paths(Mapping[int, Sequence[LearnedPath]]):
         return [_row(path, self._use(key, path, used)) for path in in_order(there)]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(snapshot(self._paths))
+        return iter(self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
