@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -34,8 +34,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         file.write_text("8.8.8.0/24 med 5 path 65010\n100.64.0.0/16 med 7\n")
         options += ["--routes", f"{vpc}={file}", "--host", f"{vpc}={BOTH}"]
     done = isthmus("lab", "up", EXTERNALS, EXAMPLE, "--name", NAME, *options)
+    assert done.returncode == 0, done.stderr  # then nothing is left, and a lab that was there is somebody's
     try:
-        assert done.returncode == 0, done.stderr
         yield
     finally:
         if State(NAME).exists():
@@ -52,6 +52,13 @@ def way() -> str:
         return ""
     flows = json.loads(isthmus("flows", "--name", NAME, "-o", "json").stdout)
     return str(flows["flows"][0]["to"])
+
+
+def traced(*options: str) -> dict[str, Any]:
+    """What the gateway that runs would do with a packet to both."""
+    packet = ["--from", "vpc-1", "--src", "10.1.1.1", "--dst", BOTH, *options]
+    found: dict[str, Any] = json.loads(isthmus("trace", "--live", "--name", NAME, *packet, "-o", "json").stdout)
+    return found
 
 
 def until(met: Callable[[], bool]) -> None:
@@ -96,6 +103,18 @@ def test_a_lost_way_is_left_for_the_next_metric_and_taken_again(up: None) -> Non
     until(lambda: way() == "vpc-e1")
 
 
+def test_trace_knows_the_conversations_of_the_gateway(up: None) -> None:
+    until(lambda: traced()["to"] == "vpc-e1")
+    new = traced("--proto", "udp", "--sport", "4000", "--dport", "53")
+    assert (new["flow"], new["assumed"], new["delivered"]["src"]) == ("opened", False, None)
+    done = isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "bash", "-c", f"echo >/dev/udp/{BOTH}/53")
+    assert done.returncode == 0, done.stderr
+    (flow,) = json.loads(isthmus("flows", "proto=udp", "--name", NAME, "-o", "json").stdout)["flows"]
+    same = traced("--proto", "udp", "--sport", str(flow["sent"]["sport"]), "--dport", "53")
+    assert (same["flow"], same["to"]) == ("followed", "vpc-e1")
+    assert {key: same["delivered"][key] for key in ("src", "dst", "sport", "dport")} == flow["seen"]
+
+
 def test_a_withdrawn_route_is_left(up: None) -> None:
     until(lambda: way() == "vpc-e1")
     folder = State(NAME).external("vpc-e1")
@@ -103,6 +122,9 @@ def test_a_withdrawn_route_is_left(up: None) -> None:
     subprocess.run(command, check=True, capture_output=True)
     try:
         until(lambda: way() == "vpc-e2")
+        assert traced()["to"] == "vpc-e2"
+        probed = isthmus("lab", "probe", "--name", NAME)
+        assert probed.returncode == 0, probed.stdout
     finally:
         command[-2] = "enable"
         subprocess.run(command, check=True, capture_output=True)

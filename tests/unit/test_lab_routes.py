@@ -20,7 +20,7 @@ from isthmus.lab.routes.router import Ambiguity, LearnedPath, NeighborRow, Routi
 from isthmus.lab.service.questions import Kind, Questions
 from isthmus.lab.service.service import Service
 from isthmus.tables.address import Family, Prefix, parse_address
-from isthmus.tables.learned import prefix_key
+from isthmus.tables.learned import Down, prefix_key
 
 
 def path(peer: str, use: Use = Use.USED, as_path: str = "65001", med: int | None = None) -> LearnedPath:
@@ -46,6 +46,7 @@ class Router:
 
     def __init__(self) -> None:
         self.draining = False
+        self.down: frozenset[Down] = frozenset()
         self.isp: dict[Family, dict[int, Sequence[LearnedPath]]] = {
             4: {
                 **table(**{"8.8.8.0/24": path(ONE), "8.8.0.0/16": path(ONE), "0.0.0.0/0": path(OTHER)}),

@@ -10,12 +10,15 @@ from typing import Any, Final
 from isthmus.lab.routes.router import LearnedPath, RoutingAnswers
 from isthmus.lab.service.questions import Kind, WrongQuestion
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, format_address, parse_address
+from isthmus.tables.entries import AttachmentKey, Peer
 from isthmus.tables.learned import key_prefix, prefix_key
 
 MOST_SHOWN: Final = 100_000
 """Paths that one answer lists at most."""
 
-_MOST_PREFIXES: Final = 64
+MOST_PREFIXES: Final = 64
+"""Prefixes that one answer is about at most."""
+
 _AT_ONCE: Final = 256  # prefixes that are looked at between two pieces
 _Table = Mapping[int, Sequence[LearnedPath]]
 
@@ -29,7 +32,7 @@ class RouteAnswers:
     @property
     def kinds(self) -> dict[str, Kind]:
         """What can be asked."""
-        return {"routes": self._routes, "neighbors": self._neighbors, "drain": self._drain}
+        return {"routes": self._routes, "neighbors": self._neighbors, "down": self._down, "drain": self._drain}
 
     def _routes(self, request: Mapping[str, Any]) -> Iterator[bytes] | None:
         match request:
@@ -40,7 +43,7 @@ class RouteAnswers:
                 "from": str() | None,
                 "limit": int(most),
             }:
-                if 0 <= most <= MOST_SHOWN and len(words) <= _MOST_PREFIXES:
+                if 0 <= most <= MOST_SHOWN and len(words) <= MOST_PREFIXES:
                     wanted = [parse_wanted(str(word)) for word in words]
                     return self._list(request["vpc"], wanted, request["longer"], request["from"], most)
         return None
@@ -49,6 +52,13 @@ class RouteAnswers:
         rows = [row._asdict() for row in sorted(self._router.neighbors())]
         ambiguous = yield from self._ambiguous(None)
         answer = {"neighbors": rows, "draining": self._router.draining, "ambiguous": ambiguous}
+        yield json.dumps(answer).encode()
+
+    def _down(self, _: Mapping[str, Any]) -> Iterator[bytes]:
+        down = self._router.down
+        attachments = sorted((one.vpc, one.interface, *one.tag) for one in down if isinstance(one, AttachmentKey))
+        neighbors = sorted(one for one in down if isinstance(one, Peer))
+        answer = {"vpcs": sorted(self._router.vpcs()), "attachments": attachments, "neighbors": neighbors}
         yield json.dumps(answer).encode()
 
     def _drain(self, request: Mapping[str, Any]) -> Iterator[bytes] | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from isthmus.tables.address import Family
+from isthmus.tables.learned import Down
 
 
 class Use(StrEnum):
@@ -79,6 +80,10 @@ class RoutingAnswers(Protocol):
     def ambiguous(self, vpc: str | None) -> Iterable[Ambiguity | None]:
         """Where several peers offer one VPC, or (None) any, the same learned prefixes (``route-ambiguous``); with
         moments to pause (None) between. What took long to count is not counted again for a while."""
+
+    @property
+    def down(self) -> frozenset[Down]:
+        """What of all that routes lead to is down."""
 
     @property
     def draining(self) -> bool:

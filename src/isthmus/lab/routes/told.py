@@ -15,7 +15,7 @@ from isthmus.routing.rib import Path, best, in_order
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import PathKind, Vpc
-from isthmus.tables.learned import is_down, prefix_key
+from isthmus.tables.learned import Down, is_down, prefix_key
 
 _AT_ONCE: Final = 64  # prefixes that are counted between two moments to pause: a millisecond at most
 _RESTS: Final = 20  # so many times as long as the counting took, its result is good enough
@@ -100,6 +100,11 @@ class ToldOf:
                     differences[sign * (here[0].metric - there[0].metric)] += 1
         now = time.monotonic()
         self._counted[one, other] = _Counted(differences, now + _RESTS * (now - began))
+
+    @property
+    def down(self) -> frozenset[Down]:
+        """See ``RoutingAnswers``."""
+        return self._router.down
 
     @property
     def draining(self) -> bool:
