@@ -29,6 +29,9 @@ ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
 """How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
 
 
+_COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
+
+
 class LearnedTable:
     """The learned routes of one VPC. Prefixes are keys (``tables.learned``); ``group`` numbers metrics with next hops.
 
@@ -158,21 +161,17 @@ class LearnedTable:
 
     def _covers(self, family: Family, gone: Prefixes) -> Words:
         """The records of the longest prefixes around some of one length that are gone, but for the default route."""
-        routes, of_length = self._routes[family], self._of_length[family]
         found = np.zeros(len(gone), np.uint32)
-        left = np.arange(len(gone))
-        for length in range(int(gone.length[0]) - 1, 0, -1):
-            if not of_length[length]:
-                continue
-            slots = self.prefixes[family].find(gone[left].shortened(length))
-            groups = np.where(slots < 0, NONE, routes.numbers[slots])
-            there = groups > 0
-            if there.any():
-                lengths = np.full(int(there.sum()), length, np.uint8)
-                found[left[there]] = self._groups.records(family, groups[there], lengths)
-                left = left[~there]
-                if not len(left):
-                    break
+        lengths = np.flatnonzero(self._of_length[family][1 : int(gone.length[0])])[::-1].astype(np.uint8) + np.uint8(1)
+        size = len(lengths)
+        for start in range(0, len(gone) if size else 0, _COVERS_AT_ONCE):
+            some = gone[start : start + _COVERS_AT_ONCE]
+            around = Prefixes.cut(np.repeat(some.hi, size), np.repeat(some.lo, size), np.tile(lengths, len(some)))
+            slots = self.prefixes[family].find(around)
+            groups = np.where(slots < 0, NONE, self._routes[family].numbers[slots]).reshape(-1, size)
+            longest = (groups > 0).argmax(axis=1)
+            groups = np.maximum(groups[np.arange(len(some)), longest], 0)
+            found[start : start + len(some)] = self._groups.records(family, groups, lengths[longest])
         return found
 
     def _fill(self, family: Family, prefixes: Prefixes, records: Words, *, collapse: bool = False) -> None:

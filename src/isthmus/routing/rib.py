@@ -126,9 +126,7 @@ class Rib:
         known = now >= 0
         plain = (now == NONE) | (known & (kinds.rows["path_id"][np.where(known, now, 0)] == batch.path_ids))
         if not last.all():
-            again = np.zeros(len(routes.numbers), np.bool_)
-            again[slots[~last]] = True
-            plain &= ~again[slots]
+            plain &= ~np.isin(slots, slots[~last])
         old = now[plain & known]
         kinds.use(rows[plain & (rows >= 0)], old)
         routes.set(slots[plain], rows[plain].astype(np.int32))
