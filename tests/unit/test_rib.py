@@ -17,7 +17,7 @@ from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.reader import Reader
 from isthmus.routing.bgp.updates import Batch
 from isthmus.routing.bgp.wire import LONGEST
-from isthmus.routing.rib import Rib, in_order
+from isthmus.routing.rib import REST_S, Rib, in_order
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop
 from isthmus.tables.entries import Origin as Source
@@ -206,16 +206,30 @@ def test_a_table_that_is_full_is_emptied_and_filled_again_after_a_while(monkeypa
     rib = Rib(table, resolve, peer)
     rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5), (1, 6), (1, 7)))
     table.room = 2
-    assert rib.flush() is not None
-    assert not table.all()
-    assert not rib.pending, "it is not tried again at once"
-    now += 1.5
-    assert rib.flush() is not None
-    assert not table.all()
+    for pause in (1, 2):
+        assert rib.due(1, now)
+        assert rib.flush() is not None
+        assert not table.all()
+        assert rib.wait(now) == pause, "it is not tried again at once"
+        assert not rib.due(1, now)
+        now += pause
     table.room = 3
-    now += 1.5
-    assert not rib.pending, "the second pause is longer"
-    now += 1
+    assert rib.due(1, now)
     assert rib.flush() is not None
     assert len(table.all()) == 3
-    assert rib.flush() is None
+    assert rib.wait(now) is None
+
+
+def test_few_changes_wait_a_moment_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rib = Rib(Written(), resolve, peer)
+    assert rib.wait(now) is None
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5)))
+    assert rib.due(1, now), "the first does not wait"
+    rib.flush()
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 6)))
+    assert 0 < (rib.wait(now) or 0) <= REST_S
+    now += 2 * REST_S
+    assert rib.due(1, now)
+    assert not rib.due(5000, now), "more are on their way"
