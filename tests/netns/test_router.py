@@ -15,9 +15,10 @@ import pytest
 
 from isthmus.compile import compile_tables
 from isthmus.datapath import PacketPath
+from isthmus.datapath.fib.exact import Exact, Slots
 from isthmus.model.types import Attachment, Bgp, Item, Model, Neighbor, Peering, Side, Vpc
 from isthmus.routing.router import Place, Router
-from isthmus.tables.address import Prefix, parse_address
+from isthmus.tables.address import FAMILIES, Prefix, parse_address
 from isthmus.tables.entries import Nat, NextHop, Tables, Tag
 from isthmus.tables.prefixes import Prefixes
 from tests.netns.bgp_peers import Bird
@@ -41,6 +42,8 @@ class Noting:
     def __init__(self) -> None:
         self.groups: list[tuple[NextHop, ...]] = [()]
         self.told: list[str] = []
+        self.prefixes = {family: Exact(columns=2) for family in FAMILIES}
+        self.notes = {family: table.columns[1] for family, table in self.prefixes.items()}
 
     def learned(self, _: str) -> Noting:
         return self
@@ -52,11 +55,11 @@ class Noting:
         self.groups.append(next_hops)
         return len(self.groups) - 1
 
-    def write(self, _: int, prefixes: Prefixes, groups: Sequence[int]) -> None:
+    def write(self, _: int, prefixes: Prefixes, slots: Slots, groups: Sequence[int]) -> None:
         self.told += [" ".join(hop.attachment.interface for hop in self.groups[group]) for group in groups]
 
     def clear(self) -> None:
-        self.told.append("cleared")
+        self.told += ["cleared"] if self.told else []
 
 
 def model(interface: str) -> Model:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.datapath.fib.exact import NONE, Exact, Slots
 from isthmus.datapath.store import TableFull
 from isthmus.routing.bgp.attributes import AsPath, Attributes, LargeCommunities, Origin
 from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.reader import Reader
 from isthmus.routing.bgp.updates import Batch
 from isthmus.routing.bgp.wire import LONGEST
-from isthmus.routing.rib import Rib, in_order
+from isthmus.routing.rib import REST_S, Rib, in_order
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop
 from isthmus.tables.entries import Origin as Source
@@ -35,9 +36,13 @@ class Written:
         self.groups: list[tuple[int, tuple[NextHop, ...]]] = [(0, ())]
         self.routes: dict[tuple[Family, int], int] = {}
         self.room = 1000
+        self.prefixes = {family: Exact(columns=2) for family in FAMILIES}
+        self.notes = {family: table.columns[1] for family, table in self.prefixes.items()}
 
     def clear(self) -> None:
         self.routes.clear()
+        for table in self.prefixes.values():
+            table.columns[0].clear()
 
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         assert next_hops
@@ -45,7 +50,10 @@ class Written:
             self.groups.append((metric, next_hops))
         return self.groups.index((metric, next_hops))
 
-    def write(self, family: Family, prefixes: Prefixes, groups: npt.NDArray[np.int32]) -> None:
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        assert list(self.prefixes[family].prefixes(slots)) == list(prefixes)
+        once = self.prefixes[family].lasts(slots)
+        self.prefixes[family].columns[0].set(slots[once], np.where(groups == 0, NONE, groups)[once].astype(np.int32))
         if len({(family, key) for key in prefixes} | self.routes.keys()) > self.room:
             raise TableFull("routes", self.room)
         for key, group in zip(prefixes, groups.tolist(), strict=True):
@@ -198,16 +206,30 @@ def test_a_table_that_is_full_is_emptied_and_filled_again_after_a_while(monkeypa
     rib = Rib(table, resolve, peer)
     rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5), (1, 6), (1, 7)))
     table.room = 2
-    assert rib.flush() is not None
-    assert not table.all()
-    assert not rib.pending, "it is not tried again at once"
-    now += 1.5
-    assert rib.flush() is not None
-    assert not table.all()
+    for pause in (1, 2):
+        assert rib.due(1, now)
+        assert rib.flush() is not None
+        assert not table.all()
+        assert rib.wait(now) == pause, "it is not tried again at once"
+        assert not rib.due(1, now)
+        now += pause
     table.room = 3
-    now += 1.5
-    assert not rib.pending, "the second pause is longer"
-    now += 1
+    assert rib.due(1, now)
     assert rib.flush() is not None
     assert len(table.all()) == 3
-    assert rib.flush() is None
+    assert rib.wait(now) is None
+
+
+def test_few_changes_wait_a_moment_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rib = Rib(Written(), resolve, peer)
+    assert rib.wait(now) is None
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5)))
+    assert rib.due(1, now), "the first does not wait"
+    rib.flush()
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 6)))
+    assert 0 < (rib.wait(now) or 0) <= REST_S
+    now += 2 * REST_S
+    assert rib.due(1, now)
+    assert not rib.due(5000, now), "more are on their way"

@@ -81,7 +81,8 @@ class Domain:
         waits = [self._session.timeout(now)]
         if self._daemon is None:
             waits.append(max(0.0, self._due - now))
-        return 0.0 if self.rib.pending else min(waits)
+        wait = self.rib.wait(now)
+        return min(waits) if wait is None else min(*waits, wait)
 
     def serve(self, now: float) -> Iterator[Changed]:
         """Read what there is, and pass on at most one portion of changes: to be used up."""
@@ -98,7 +99,7 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
-        if self.rib.due(heard) and (changed := self.rib.flush()):
+        if self.rib.due(heard, now) and (changed := self.rib.flush()):
             yield changed
 
     @property

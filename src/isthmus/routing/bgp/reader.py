@@ -74,9 +74,11 @@ class Reader:
         bodies: list[tuple[int, int]] = []
         while there - at >= HEADER_BYTES:
             length, kind = _LENGTH_AND_KIND(data, at + 16)
-            if (error := self._wrong(data, at, length, kind)) is not None:
-                yield from self._read(data, bodies)
-                raise error
+            if kind != _UPDATE or not 23 <= length <= self._longest or not data.startswith(MARKER, at):
+                error = self._wrong(data, at, length, kind)
+                if error is not None:
+                    yield from self._read(data, bodies)
+                    raise error
             end = at + length
             if end > there:
                 break
@@ -106,8 +108,6 @@ class Reader:
         """What is wrong with a header."""
         if not data.startswith(MARKER, at):
             return BgpError(Code.HEADER, _UNSYNCHRONIZED)
-        if kind == _UPDATE and 23 <= length <= self._longest:
-            return None
         if kind not in _SHORTEST:
             return BgpError(Code.HEADER, _BAD_KIND, bytes((kind,)))
         if not _SHORTEST[kind] <= length <= _LONGEST.get(kind, self._longest):
