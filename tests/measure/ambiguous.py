@@ -13,13 +13,14 @@ from types import SimpleNamespace
 from typing import cast
 
 from isthmus.compile import compile_tables
+from isthmus.datapath.fib.exact import Exact
 from isthmus.lab.routes.router import Ambiguity
 from isthmus.lab.routes.told import ToldOf
 from isthmus.model.types import Attachment, Item, Model, Peering, Side, Vpc
 from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.reader import Reader
 from isthmus.routing.bgp.updates import Batch
-from isthmus.routing.rib import Rib, Table
+from isthmus.routing.rib import Rib
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.entries import AttachmentKey, Nat, NextHop, Origin, Tables, Tag
@@ -29,13 +30,31 @@ HOPS: dict[Family, int] = {4: parse_address("192.0.2.1")[1], 6: parse_address("2
 ASN = {"e1": 65001, "e2": 65002}
 
 
+class Unwritten:
+    """Stands where the packet path's table does; no packet follows it."""
+
+    def __init__(self) -> None:
+        self.prefixes = {family: Exact(columns=2) for family in FAMILIES}
+        self.notes = {family: table.columns[1] for family, table in self.prefixes.items()}
+
+    def group(self, _metric: int, _next_hops: tuple[NextHop, ...]) -> int:
+        """Of everything the same."""
+        return 1
+
+    def write(self, *_: object) -> None:
+        """Not done."""
+
+    def clear(self) -> None:
+        """Nor that."""
+
+
 def rib(vpc: str, scale: float) -> Rib:
     """The RIB of an external with a table of its own."""
 
     def resolve(_: Family, address: int, peer: str) -> NextHop:
         return NextHop(AttachmentKey(vpc, "eth1"), address, Origin("BGP"), None, peer)
 
-    found = Rib(cast(Table, None), resolve, lambda _: "192.0.2.1")
+    found = Rib(Unwritten(), resolve, lambda _: "192.0.2.1")
     reader = Reader(Agreement(frozenset(FAMILIES)))
     for family in FAMILIES:
         for message in reader.feed(encoded(table(External(ASN[vpc], HOPS), family, scale=scale), family)):

@@ -17,13 +17,14 @@ from isthmus.compile import compile_tables
 from isthmus.datapath import PacketPath
 from isthmus.datapath.fib.exact import Exact, Slots
 from isthmus.model.types import Attachment, Bgp, Item, Model, Neighbor, Peering, Side, Vpc
+from isthmus.routing.bird.control import Control
 from isthmus.routing.router import Place, Router
 from isthmus.tables.address import FAMILIES, Prefix, parse_address
 from isthmus.tables.entries import Nat, NextHop, Tables, Tag
 from isthmus.tables.prefixes import Prefixes
-from tests.netns.bgp_peers import Bird
+from tests.netns.bgp_peers import Bird, bird_paths
 
-HERE, THERE = "isthmus-test-router", "isthmus-test-router-peer"
+HERE, THERE, RED = "isthmus-test-router", "isthmus-test-router-peer", "isthmus-test-router-red"
 WITHIN_S = 15.0
 PEER = """
 router id 192.0.2.2;
@@ -84,6 +85,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bird]:
     for command in (
         f"netns add {HERE}",
         f"netns add {THERE}",
+        f"netns add {RED}",
+        f"-n {RED} link set lo up",
         f"-n {HERE} link add eth1 type veth peer name eth1 netns {THERE}",
         *(f"-n {name} addr add 192.0.2.{number}/24 dev eth1" for number, name in enumerate((HERE, THERE), 1)),
         *(f"-n {name} link set {link} up" for name in (HERE, THERE) for link in ("lo", "eth1")),
@@ -94,7 +97,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bird]:
         yield bird
     finally:
         bird.stop()
-        for name in (HERE, THERE):
+        for name in (HERE, THERE, RED):
             subprocess.run(["ip", "netns", "del", name], check=True)
 
 
@@ -128,6 +131,20 @@ def test_next_hops_lead_elsewhere_after_a_change_and_the_session_stays(peer: Bir
         serve(router, lambda: router.settled)
         assert path.told == ["eth1", "eth2"]
         assert list(router.domains["isp"].neighbors().values()) == [before]
+
+
+def test_what_a_vpc_had_learned_is_withdrawn_from_others_when_its_bgp_goes(peer: Bird, tmp_path: Path) -> None:
+    path, (tables, vpcs, places) = Noting(), compiled(model("eth1"))
+    nobody = Bgp(64512, 2, (Neighbor(parse_address("127.0.0.9"), 65009, None, "", multihop=2),))
+    vpcs = {**vpcs, "red": vpcs["red"]._replace(bgp=nobody)}
+    places = {**places, "red": Place(RED, ["eth1"])}
+    router = Router(tables, vpcs, places, cast(PacketPath, path), tmp_path / "bgp", lambda _: None)
+    with closing(router), closing(Control(tmp_path / "bgp" / "red" / "bird.ctl")) as red:
+        serve(router, lambda: "8.0.0.0/8" in bird_paths(red, "isthmus_routes4"))
+        router.follow(tables, {**vpcs, "isp": vpcs["isp"]._replace(bgp=None)}, places)
+        assert path.told[-1] == "cleared"
+        serve(router, lambda: "8.0.0.0/8" not in bird_paths(red, "isthmus_routes4"))
+        assert list(router.domains) == ["red"]
 
 
 def test_a_gateway_that_is_to_leave_says_so_from_the_start(peer: Bird, tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.reader import Reader
 from isthmus.routing.bgp.updates import Batch
 from isthmus.routing.bgp.wire import LONGEST
-from isthmus.routing.rib import Rib, Table
+from isthmus.routing.rib import Rib
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop, Origin
 from tests.unit.test_advertise import side, tables_of
+from tests.unit.test_rib import Written
 
 NEAR: dict[Family, tuple[Family, int]] = {4: parse_address("192.0.2.1"), 6: parse_address("2001:db8::1")}
 FAR: dict[Family, tuple[Family, int]] = {4: parse_address("192.0.2.9"), 6: parse_address("2001:db8::9")}
@@ -69,7 +70,7 @@ def test_what_several_peers_offer_is_counted_rightly_in_pieces_and_not_again_at_
     leaf = side("leaf", "10.1.0.0/24")
     tables = tables_of(*((leaf, side(isp, "0.0.0.0/0", metric=metric)) for isp, metric in (("e1", 0), ("e2", 1))))
     said = {isp: {**drawn(rng, 4), **drawn(rng, 6)} for isp in ("e1", "e2")}
-    ribs = {isp: Rib(cast(Table, None), resolve, lambda _: "") for isp in said}
+    ribs = {isp: Rib(Written(), resolve, lambda _: "") for isp in said}
     for isp, rib in ribs.items():
         tell(rib, said[isp])
     domains = {isp: SimpleNamespace(rib=rib) for isp, rib in ribs.items()}

@@ -12,7 +12,6 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -72,7 +71,11 @@ class Router:
         self.domains: dict[str, Domain] = {}
         self._learned: dict[str, Mapping[Family, Mapping[int, Heard]]] = {}
         self._advertiser = Advertiser(self.tables, {}, self._learned)
-        self.follow(tables, vpcs, places, drain=drain)
+        try:
+            self.follow(tables, vpcs, places, drain=drain)
+        except BaseException:
+            self.close()
+            raise
 
     def follow(
         self,
@@ -93,33 +96,20 @@ class Router:
         speakers = {
             name: speaker(vpcs[name], bgp, places[name].interfaces.__getitem__) for name, bgp in settings.items()
         }
-        with ExitStack() as undo:
-            daemons = {}
+        policies = {name: _policy(bgp) for name, bgp in settings.items()}
+        started: dict[str, Daemon] = {}
+        try:
             for name, wanted in speakers.items():
                 if name in self.domains:
                     self.domains[name].check(wanted)
                 else:
-                    daemons[name] = start(wanted, places[name].namespace, self._folder / name)
-                    undo.callback(daemons[name].stop)
+                    started[name] = start(wanted, places[name].namespace, self._folder / name)
             if apply:
                 apply()
-            undo.pop_all()
-        before, self.tables = self.tables.vpcs, tables
-        self._waiting = deque(each for each in self._waiting if each[0] in tables.vpcs)
-        for name, domain in list(self.domains.items()):
-            if name not in speakers or not domain.can_follow(speakers[name], places[name].namespace):
-                self._leave(domain)
-        fresh = speakers.keys() - self.domains.keys()
-        for name, wanted in speakers.items():
-            if name in fresh:
-                self._enter(name, wanted, places[name].namespace, daemons.get(name))
-                continue
-            self.domains[name].follow(wanted)
-            if _ways(before[name]) != _ways(tables.vpcs[name]):
-                self.domains[name].rib.resolve_again()
-        self._say(self._advertiser.follow(tables, {name: _policy(bgp) for name, bgp in settings.items()}))
-        for name in fresh:
-            self.domains[name].tell(self._advertiser.announced(name))
+            self._go_over(tables, speakers, places, policies, started)
+        finally:
+            for daemon in started.values():
+                daemon.stop()
         if drain != self._wanted:
             self._wanted = drain
             self.drain(drain)
@@ -196,6 +186,32 @@ class Router:
             domain.close()
         self._epoll.close()
 
+    def _go_over(
+        self,
+        tables: Tables,
+        speakers: Mapping[str, Speaker],
+        places: Mapping[str, Place],
+        policies: Mapping[str, Policy],
+        started: dict[str, Daemon],
+    ) -> None:
+        """To what nobody refuses any more. Takes the daemons that are started over."""
+        before, self.tables = self.tables.vpcs, tables
+        self._waiting = deque(each for each in self._waiting if each[0] in tables.vpcs)
+        for name, domain in list(self.domains.items()):
+            if name not in speakers or not domain.can_follow(speakers[name], places[name].namespace):
+                self._leave(domain)
+        fresh = speakers.keys() - self.domains.keys()
+        for name, wanted in speakers.items():
+            if name in fresh:
+                self._enter(name, wanted, places[name].namespace, started.pop(name, None))
+                continue
+            self.domains[name].follow(wanted)
+            if _ways(before[name]) != _ways(tables.vpcs[name]):
+                self.domains[name].rib.resolve_again()
+        self._say(self._advertiser.follow(tables, policies))
+        for name in fresh:
+            self.domains[name].tell(self._advertiser.announced(name))
+
     def _enter(self, name: str, wanted: Speaker, namespace: str, daemon: Daemon | None) -> None:
         """Have BGP in a VPC."""
         table, folder = self._path.learned(name), self._folder / name
@@ -210,9 +226,9 @@ class Router:
         self._epoll.unregister(domain.fileno())
         domain.close()
         if name in self.tables.vpcs:
+            self._waiting += [(name, family, iter(domain.rib.paths(family))) for family in FAMILIES]
+            domain.rib.clear()
             self._path.learned(name).clear()
-            for family in FAMILIES:
-                self._waiting.append((name, family, iter(domain.rib.paths(family))))
 
     def _say(self, changes: Changes) -> None:
         for name, of_vpc in changes.items():
