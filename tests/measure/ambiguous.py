@@ -63,14 +63,14 @@ def rib(vpc: str, scale: float) -> Rib:
     return found
 
 
-def tables() -> Tables:
+def tables(metric: int = 0) -> Tables:
     """A tenant that both externals offer all addresses."""
     everything = tuple(Item(Prefix.parse(text), "") for text in ("0.0.0.0/0", "::/0"))
     names = ("tenant", *ASN)
     vpcs = {name: Vpc(name, True, None, (), (Attachment(name, Tag(), (), 0, ""),), ()) for name in names}
     peerings = {}
     for name in ASN:
-        one, other = (Side(name, vpc, Nat.PLAIN, everything, (), (), (), None, 0, "") for vpc in ("tenant", name))
+        one, other = (Side(name, vpc, Nat.PLAIN, everything, (), (), (), None, metric, "") for vpc in ("tenant", name))
         peerings[name] = Peering(name, (one, other))
     return compile_tables(Model(vpcs, peerings, None), assume=())
 

@@ -142,7 +142,7 @@ class Domain:
 
     def heard(self, down: Callable[[], frozenset[IsDown]]) -> dict[Family, Mapping[int, Heard]]:
         """What was learned, as others may be told of it: a view."""
-        return {family: _Heard(self.rib, family, down) for family in FAMILIES}
+        return heard(self.rib, down)
 
     def neighbors(self) -> dict[str, NeighborStatus]:
         """How it stands with every neighbour; empty while the daemon does not answer."""
@@ -247,6 +247,11 @@ def start(speaker: Speaker, namespace: str, folder: Path) -> Daemon:
     """The daemon of a domain. ``DaemonError`` if it can't be started."""
     with inside(namespace):
         return Daemon(folder, bird_config(speaker))
+
+
+def heard(rib: Rib, down: Callable[[], frozenset[IsDown]]) -> dict[Family, Mapping[int, Heard]]:
+    """What a RIB has learned, as others may be told of it: a view."""
+    return {family: _Heard(rib, family, down) for family in FAMILIES}
 
 
 class _Heard(Mapping[int, Heard]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final
 
@@ -22,6 +22,7 @@ MANY_ROUTES: Final = 1000
 """A VPC with more is told of as a summary, if nothing else is asked for."""
 
 _AT_ONCE: Final = 1 << 14  # routes whose consequences are collected before they are worked out
+_Reached = Cover[tuple[Receiver, Segment | Piece]]
 _Changed = dict[Receiver, dict[int, Announcement | None]]
 """What was said before, of all that may be different now."""
 
@@ -44,7 +45,7 @@ class Advertiser:
         self._tables, self._drain = tables, drain
         self._routes = Routes(tables, learned, down)
         self._receivers: list[Receiver] = []
-        self._reached: dict[tuple[str, Family], Cover[tuple[Receiver, Segment | Piece]]] = {}
+        self._reached: dict[tuple[str, Family], _Reached] = {}
         self._receive(policies, {}, defaultdict(dict))
 
     def announced(self, vpc: str) -> dict[Family, dict[int, Announcement]]:
@@ -139,23 +140,30 @@ class Advertiser:
             one.arrange(self._is_summed, lambda vpc: _has_attachment(self._tables.vpcs, vpc))
         for vpc, family in {(vpc, one.family): None for one in receivers for vpc in one.summed}:
             self._lay_out(vpc, family)
-            self._refresh(vpc, family, chain(*self._routes.of(vpc, family)), changes)
+            self._look_through(vpc, [one for one in receivers if one.family == family and vpc in one.summed], changes)
         for one, keys in before.items():
             self._settle(one, chain(keys, one.piece_keys()), changes)
 
     def _lay_out(self, vpc: str, family: Family) -> None:
         """Note whom the routes of a VPC reach."""
-        spans = (
-            (low, high, (one, part))
-            for one in self._receivers
-            if one.family == family and vpc in one.summed
-            for low, high, part in one.reached_from(vpc)
-        )
-        self._reached[vpc, family] = Cover(family, spans)
+        told = [one for one in self._receivers if one.family == family and vpc in one.summed]
+        self._reached[vpc, family] = Cover(family, _spans(vpc, told))
 
-    def _refresh(self, vpc: str, family: Family, keys: Iterable[int], changes: _Changed) -> None:
-        """Work out what some routes of a VPC have come to mean."""
-        reached = self._reached.get((vpc, family))
+    def _look_through(self, vpc: str, receivers: Sequence[Receiver], changes: _Changed) -> None:
+        """Work out what the routes of a VPC mean to some receivers of one family. A summary asks for one of them."""
+        family = receivers[0].family
+        spans = list(_spans(vpc, receivers))
+        pieces = [part for _, _, (_, part) in spans if isinstance(part, Piece)]
+        if lonely := [one for one in pieces if not (one.stateful or self._routes.has_cover(one, family))]:
+            self._routes.find_witnesses(vpc, family, lonely)
+        if segments := [span for span in spans if isinstance(span[2][1], Segment)]:
+            self._refresh(vpc, family, chain(*self._routes.of(vpc, family)), changes, Cover(family, segments))
+
+    def _refresh(
+        self, vpc: str, family: Family, keys: Iterable[int], changes: _Changed, reached: _Reached | None = None
+    ) -> None:
+        """Work out what some routes of a VPC have come to mean, to all that they reach if nobody is named."""
+        reached = self._reached.get((vpc, family)) if reached is None else reached
         keys = iter(keys)
         while reached is not None and (some := list(islice(keys, _AT_ONCE))):
             dirty: dict[Receiver, set[int]] = defaultdict(set)
@@ -200,6 +208,12 @@ class Advertiser:
             if now:
                 said[one.vpc][one.family] = now
         return dict(said)
+
+
+def _spans(vpc: str, receivers: Iterable[Receiver]) -> Iterator[tuple[int, int, tuple[Receiver, Segment | Piece]]]:
+    """Which private addresses of a VPC matter to receivers: first, last, to whom, and what they are part of."""
+    for one in receivers:
+        yield from ((low, high, (one, part)) for low, high, part in one.reached_from(vpc))
 
 
 def _has_attachment(vpcs: Mapping[str, Vpc], name: str) -> bool:

@@ -80,12 +80,14 @@ class Routes:
             return True
         if piece.witness not in (0, key) and _below(family, piece.witness, piece):
             return True
-        above, heard = self.covering(vpc, family, piece.low, piece.high)
-        if heard is not None and is_passed_on(heard):
-            piece.witness = above
-            return True
-        lost, piece.witness = piece.witness, 0
-        return not lost
+        lost = piece.witness
+        return self.has_cover(piece, family) or not lost
+
+    def has_cover(self, piece: Piece, family: Family) -> bool:
+        """True if the longest route around a piece keeps it alive; else it has no witness from now on."""
+        above, heard = self.covering(piece.side.vpc, family, piece.low, piece.high)
+        piece.witness = above if heard is not None and is_passed_on(heard) else 0
+        return piece.witness != 0
 
     def find_witnesses(self, vpc: str, family: Family, pieces: Iterable[Piece]) -> None:
         """Look for a route below each of some pieces of a VPC that have none: one pass over its routes."""
