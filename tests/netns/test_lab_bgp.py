@@ -232,7 +232,8 @@ def test_what_is_refused_leaves_all_as_it_was(files: Files) -> None:
     secret = BGP_OF_E2.replace("65002", "65002, passwordFile: /nowhere/secret")
     for changes, words in {
         ((BGP_OF_E2, secret), (TO_E1, TO_E1.replace("1.0/30", "3.0/30"))): "/nowhere/secret",
-        (("interface: eth2", "interface: eth4"), (TO_E1, TO_E1.replace("1.0/30", "3.0/30"))): "wired",
+        (("interface: eth2", "interface: eth4"), (TO_E1, TO_E1.replace("1.0/30", "3.0/30"))): "anew",
+        (("asn: 64512", "asn: 64512, tables: {flows: 5000}"),): "anew",
     }.items():
         done = files.apply(*changes)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr

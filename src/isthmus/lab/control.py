@@ -81,10 +81,10 @@ def apply(name: str, objects: Objects) -> None:
     with state.locked():
         hooks(state)
         now = state.objects()
-        if _wiring(objects.plan) != _wiring(now.plan):
+        if _fixed(objects) != _fixed(now):
             raise LabError(
-                f"these objects want other VPCs, attachments or routes than lab {name} is wired for; make it anew: "
-                f"isthmus lab down --name {name}, isthmus lab up"
+                f"these objects want other VPCs, attachments, routers or room than lab {name} was made with; "
+                f"make it anew: isthmus lab down --name {name}, isthmus lab up"
             )
         state.write_next_objects(objects._replace(plan=now.plan))
         try:
@@ -93,13 +93,15 @@ def apply(name: str, objects: Objects) -> None:
             raise LabError(f"lab {name} stays as it was: {error}") from error
 
 
-def _wiring(plan: LabPlan) -> object:
+def _fixed(objects: Objects) -> object:
     """All that an ``apply`` can't change. Who is on a link may change, and which hook was chosen is not asked again."""
+    plan = objects.plan
     links = [
         link._replace(hook="", speakers=(), routes=tuple(each for each in link.routes if each.via or each.tunnel))
         for _, link in plan.links()
     ]
-    return [vpc.name for vpc in plan.vpcs], links, [port._replace(hook="") for port in plan.ports], plan.vtep
+    ports = [port._replace(hook="") for port in plan.ports]
+    return [vpc.name for vpc in plan.vpcs], links, ports, plan.vtep, objects.tables.flows
 
 
 def listing() -> list[dict[str, Any]]:
