@@ -15,10 +15,13 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, islice
 from typing import Final, NamedTuple
 
+from isthmus.bench.tags import VTEPS, Kind, Tag
+
 VPCS: Final = 142
 PEERINGS: Final = VPCS * (VPCS - 1) // 2
 DESTINATIONS: Final = 4000
 SENDER: Final = 1
+PEER: Final = 2  # the only one, or the first
 
 PRIVATE: Final = IPv4Network("10.1.0.0/20")
 PUBLIC: Final = IPv4Network("100.64.0.0/10")
@@ -32,7 +35,6 @@ POOL_PORTS: Final = (1024, 65535)
 
 _SOURCES: Final = 16
 _SOURCE_PORT: Final = 40000
-_PEER: Final = 2
 _STRIDE: Final = 1009  # a prime, so that host and server go through their networks in different orders
 
 _VPC: Final = """\
@@ -44,6 +46,7 @@ spec:
   attachments:
     - interface: {interface}
       addresses: [{gateway}/{link}]
+      {tag}
   routes:
     - {{to: {inside}, via: {next_hop}}}
 """
@@ -86,12 +89,15 @@ class Conversation(NamedTuple):
 class Traffic(NamedTuple):
     """What is sent: every conversation from ``ports`` source ports, which count up from the conversation's own.
 
-    ``sources`` and ``destinations`` are networks that all its packets are in."""
+    ``sources`` and ``destinations`` are networks that all its packets are in; ``in_turn``: one conversation after the
+    other, and not at random."""
 
     conversations: list[Conversation]
     sources: IPv4Network
     destinations: IPv4Network
     ports: int = 1
+    tag: Tag = Tag()
+    in_turn: bool = False
 
     @property
     def flows(self) -> int:
@@ -126,13 +132,14 @@ def peers_of_sender(peerings: int) -> list[int]:
     return [second for first, second in pairs(peerings) if first == SENDER]
 
 
-def static_objects(peerings: int) -> str:
-    """The objects as YAML: the VPCs that the first ``peerings`` peerings name, and these peerings."""
+def static_objects(peerings: int, kind: Kind = "untagged") -> str:
+    """The objects as YAML: the VPCs that the first ``peerings`` peerings name, all attached so, and these peerings."""
     chosen = pairs(peerings)
     numbers = sorted({number for pair in chosen for number in pair})
     return "".join(
         [
-            *(_vpc(number, PRIVATE) for number in numbers),
+            Tag(kind).gateway(interface_name(SENDER)),
+            *(_vpc(number, PRIVATE, kind) for number in numbers),
             *(
                 _PEERING.format(
                     a=vpc_name(a),
@@ -149,15 +156,16 @@ def static_objects(peerings: int) -> str:
 
 def stateful_objects() -> str:
     """The objects as YAML: the sender, its peer, and their peering."""
-    names = {"a": vpc_name(SENDER), "b": vpc_name(_PEER)}
+    names = {"a": vpc_name(SENDER), "b": vpc_name(PEER)}
     peering = _STATEFUL.format(private=PRIVATE, pool=POOL, servers=SERVERS, **names)
-    return _vpc(SENDER, PRIVATE) + _vpc(_PEER, SERVERS) + peering
+    return _vpc(SENDER, PRIVATE) + _vpc(PEER, SERVERS) + peering
 
 
-def _vpc(number: int, inside: IPv4Network) -> str:
+def _vpc(number: int, inside: IPv4Network, kind: Kind = "untagged") -> str:
     return _VPC.format(
         name=vpc_name(number),
-        interface=interface_name(number),
+        interface=interface_name(SENDER if kind in VTEPS else number),
+        tag=Tag(kind, number).attachment(NEXT_HOP),
         gateway=GATEWAY,
         link=LINK,
         inside=inside,
@@ -165,7 +173,7 @@ def _vpc(number: int, inside: IPv4Network) -> str:
     )
 
 
-def static_traffic(peerings: int, count: int = DESTINATIONS) -> Traffic:
+def static_traffic(peerings: int, count: int = DESTINATIONS, kind: Kind = "untagged") -> Traffic:
     """``count`` different destinations, spread over all peers of the sender and over the hosts of each.
 
     Raises ``ValueError`` where the peers have fewer hosts than that."""
@@ -181,7 +189,7 @@ def static_traffic(peerings: int, count: int = DESTINATIONS) -> Traffic:
         )
         for number in range(count)
     ]
-    return Traffic(conversations, PRIVATE, PUBLIC)
+    return Traffic(conversations, PRIVATE, PUBLIC, tag=Tag(kind, SENDER))
 
 
 def stateful_traffic(flows: int) -> Traffic:

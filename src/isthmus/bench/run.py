@@ -15,6 +15,7 @@ from typing import Final
 from isthmus.bench.generator import Burst, Generator, require_delivery
 from isthmus.bench.machine import Neighbours, pinned
 from isthmus.bench.subject import FlowSubject, Subject
+from isthmus.bench.tags import KINDS
 from isthmus.bench.throughput import Stream, TcpSubject
 from isthmus.bench.topology import Topology
 
@@ -23,6 +24,9 @@ PACKET_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
     "static-1": _KERNEL,
     "static-1000": (*_KERNEL, "static-1"),
     "static-10000": (*_KERNEL, "static-1"),
+}
+TAG_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
+    kind: ("xdp-redirect",) if kind == "untagged" else ("xdp-redirect", "untagged") for kind in KINDS
 }
 FLOWS: Final = (1, 100_000, 1_000_000)
 """Flows that all exist while packets of them are sent: the numbers in the rows' names."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from isthmus.bench.tags import Tag
+
 if TYPE_CHECKING:
     from isthmus.bench.configuration import Traffic
     from isthmus.bench.topology import Topology
 
 
 class Arrival(NamedTuple):
-    """How every packet must look behind the subject: networks of its addresses, and its TTL (64 when sent)."""
+    """How every packet must look behind the subject: networks of its addresses, its TTL (64 when sent), its tag."""
 
     source: IPv4Network
     destination: IPv4Network
     ttl: int
+    tag: Tag = Tag()
 
 
 class Subject(Protocol):

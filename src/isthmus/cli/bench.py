@@ -27,6 +27,9 @@ class Group(StrEnum):
     STATIC = "static"
     TCP = "tcp"
     FLOWS = "flows"
+    ATTACHMENTS = "attachments"
+    LOOKUPS = "lookups"
+    ROUTES = "routes"
 
 
 def bench(
@@ -35,7 +38,8 @@ def bench(
         list[Group] | None,
         typer.Option(
             "--only",
-            help="Measure only this: static NAT, one TCP stream, or stateful NAT. Repeat it for two of them.",
+            help="Measure only this: static NAT, one TCP stream, stateful NAT, tags and tunnels, look-ups in a full "
+            "Internet table, or how it is filled, changed and withdrawn. Repeat it for two of them.",
         ),
     ] = None,
     output: OutputOption = Output.TEXT,
@@ -75,7 +79,14 @@ def _measure(quick: bool, groups: list[Group]) -> list[Row]:
     for name in sweep():
         console.print(f"removed {name}, which an earlier bench left behind")
     cpu, effort = quietest_cpu(), QUICK if quick else FULL
-    measures = {Group.STATIC: _static, Group.TCP: _tcp, Group.FLOWS: _flows}
+    measures = {
+        Group.STATIC: _static,
+        Group.TCP: _tcp,
+        Group.FLOWS: _flows,
+        Group.ATTACHMENTS: _attachments,
+        Group.LOOKUPS: _lookups,
+        Group.ROUTES: _routes,
+    }
     return [
         row
         for group, measure in measures.items()
@@ -92,7 +103,9 @@ def _static(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
     from isthmus.bench.subject import Subject
 
     baselines: list[Subject] = [XdpRedirect(static_traffic(PEERINGS)), KernelForward(), KernelNftablesNat()]
-    rates = run.packet_rates([*baselines, *map(StaticNat, LOADED)], effort, cpu, say, warn)
+    rates = run.packet_rates(
+        [*baselines, *(StaticNat(f"static-{loaded}", loaded) for loaded in LOADED)], effort, cpu, say, warn
+    )
     return run.rows(rates, run.PACKET_COMPARISONS, "Mpps", 1e6)
 
 
@@ -122,6 +135,27 @@ def _flows(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
     traffic = stateful_traffic(run.NEW_FLOWS)
     rates = run.new_flow_rates([KernelNftablesPool(traffic), StatefulNat("flows-new", traffic)], effort, cpu, say, warn)
     return answer + run.rows(rates, run.NEW_FLOW_COMPARISONS, "Mflows/s", 1e6)
+
+
+def _attachments(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
+    from isthmus.bench import run
+    from isthmus.bench.baselines import XdpRedirect
+    from isthmus.bench.configuration import static_traffic
+    from isthmus.bench.gateway import StaticNat
+    from isthmus.bench.subject import Subject
+    from isthmus.bench.tags import KINDS
+
+    subjects: list[Subject] = [XdpRedirect(static_traffic(1)), *(StaticNat(kind, 1, kind) for kind in KINDS)]
+    rates = run.packet_rates(subjects, effort, cpu, say, warn, "attachments")
+    return run.rows(rates, run.TAG_COMPARISONS, "Mpps", 1e6)
+
+
+def _lookups(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
+    return []
+
+
+def _routes(effort: Effort, cpu: int, say: Say, warn: Say) -> list[Row]:
+    return []
 
 
 def _table(answer: list[Row]) -> Table:
