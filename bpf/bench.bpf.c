@@ -50,7 +50,6 @@ struct arrivals {
 };
 
 const volatile __u64 template[MOST_FRAME / 8]; /* a frame, its addresses, source port and checksums aside */
-const volatile __u64 template_end;	       /* its last 8 bytes again */
 const volatile __u32 head_bytes, arrival_head_bytes;
 const volatile __u16 expected_head[MOST_HEAD / 2], expected_head_mask[MOST_HEAD / 2];
 const volatile __u32 destination_count;
@@ -120,7 +119,10 @@ static __always_inline __sum16 with_port(__sum16 check, __be16 old, __be16 new)
 	return total == 0xffff ? 0xffff : ~total;
 }
 
-/* Writes a frame anew, whatever its page held, and sends it out of the interface that it pretends to come from. */
+/*
+ * Writes a frame anew, whatever the program under test made of its page, and sends it out of the interface that it pretends to come
+ * from. The last bytes of the payload, fewer than 8, stay: nobody changes them.
+ */
 static __always_inline int send(struct xdp_md *ctx, __u32 index, __u16 port)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -135,8 +137,6 @@ static __always_inline int send(struct xdp_md *ctx, __u32 index, __u16 port)
 	for (__u32 i = 0; i < MOST_FRAME / 8; i++)
 		if (8 * (i + 1) <= bytes)
 			words[i] = template[i];
-	if (bytes % 8)
-		*(__u64 *)(data + bytes - 8) = template_end;
 	packet->ip.saddr = to->source;
 	packet->ip.daddr = to->address;
 	packet->ip.check = to->ip_check;

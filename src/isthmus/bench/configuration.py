@@ -7,14 +7,19 @@ allows, and it is the one that sends.
 
 **Stateful NAT**: the same sender, its hosts behind the addresses of ``POOL``, and one peer that shows ``SERVERS`` as
 they are. Each host talks to one server, from as many source ports as make the number of flows.
+
+**Learned routes**: the same sender, plain, and one peer with BGP that offers all of IPv4: an external. Each packet is
+to a host of another of its routes, in random order.
 """
 
 from __future__ import annotations
 
+import random
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, islice
 from typing import Final, NamedTuple
 
+from isthmus.bench.internet import hosts
 from isthmus.bench.tags import VTEPS, Kind, Tag
 
 VPCS: Final = 142
@@ -31,6 +36,7 @@ LINK: Final = 30  # prefix length of that link
 
 SERVERS: Final = IPv4Network("10.2.0.0/20")  # of the peer in stateful NAT
 POOL: Final = IPv4Network("100.64.0.0/24")  # what it sees of the sender's hosts
+ANYWHERE: Final = IPv4Network("0.0.0.0/0")  # what an external offers
 POOL_PORTS: Final = (1024, 65535)
 
 _SOURCES: Final = 16
@@ -75,6 +81,26 @@ spec:
     natType: stateful
   {b}:
     ips: [{{cidr: {servers}}}]
+"""
+_EXTERNAL: Final = """\
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: VPC
+metadata: {{name: {name}}}
+spec:
+  attachments:
+    - interface: {interface}
+      addresses: [{gateway}/{link}]
+  bgp: {{asn: 65000}}
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: Peering
+metadata: {{name: {sender}--{name}}}
+spec:
+  {sender}:
+    ips: [{{cidr: {private}}}]
+  {name}:
+    ips: [{{cidr: {anywhere}}}]
 """
 
 
@@ -161,6 +187,19 @@ def stateful_objects() -> str:
     return _vpc(SENDER, PRIVATE) + _vpc(PEER, SERVERS) + peering
 
 
+def learned_objects() -> str:
+    """The objects as YAML: the sender, an external, and their peering."""
+    return _vpc(SENDER, PRIVATE) + _EXTERNAL.format(
+        name=vpc_name(PEER),
+        interface=interface_name(PEER),
+        gateway=GATEWAY,
+        link=LINK,
+        sender=vpc_name(SENDER),
+        private=PRIVATE,
+        anywhere=ANYWHERE,
+    )
+
+
 def _vpc(number: int, inside: IPv4Network, kind: Kind = "untagged") -> str:
     return _VPC.format(
         name=vpc_name(number),
@@ -208,3 +247,10 @@ def stateful_traffic(flows: int) -> Traffic:
         for number in range(hosts)
     ]
     return Traffic(conversations, PRIVATE, SERVERS, ports)
+
+
+def learned_traffic(keys: list[int], seed: int = 1) -> Traffic:
+    """To one host inside each of these IPv4 prefixes, in their order."""
+    chosen = hosts(4, keys, random.Random(seed))
+    conversations = [Conversation(PRIVATE[1], IPv4Address(address >> 96)) for address in chosen]
+    return Traffic(conversations, PRIVATE, ANYWHERE, in_turn=True)

@@ -73,7 +73,6 @@ class Generator:
             obj = stack.enter_context(BpfObject.open(compiled("bench")))
             constants = {
                 "template": self._frame[: len(self._frame) // 8 * 8].ljust(_MOST_FRAME // 8 * 8, b"\0"),
-                "template_end": self._frame[-8:],
                 "head_bytes": struct.pack("=I", len(head)),
                 "destination_count": struct.pack("=I", len(traffic.conversations)),
                 "port_count": struct.pack("=I", traffic.ports),

@@ -6,6 +6,8 @@ import random
 from typing import Final
 
 from isthmus.tables.address import BITS, Family
+from isthmus.tables.learned import prefix_key
+from isthmus.tables.martians import LINK_LOCAL
 
 ROUTES: Final[dict[Family, int]] = {4: 1_050_000, 6: 230_000}
 """Of a full table."""
@@ -15,12 +17,13 @@ LENGTHS: Final[dict[Family, dict[int, int]]] = {  # share of each prefix length,
 }
 _REGISTRIES: Final = (0x2001, 0x2400, 0x2600, 0x2800, 0x2A00, 0x2C0F)
 """First two bytes of what the registries give out of IPv6, with some of what follows."""
+_LINK_LOCAL: Final = prefix_key(LINK_LOCAL[4])
 _ALLOCATIONS: Final = 0.2
 """IPv6: /32s that holders have been given, as a share of the routes; all longer prefixes lie inside of one."""
 
 
 def prefixes(family: Family, count: int, rng: random.Random) -> list[int]:
-    """Different prefix keys, in no order; no martians but by accident."""
+    """Different prefix keys, in no order; no martians, nor any of 10.0.0.0/8."""
     lengths = rng.choices(list(LENGTHS[family]), list(LENGTHS[family].values()), k=count + count // 4)
     draw = _drawn_4 if family == 4 else _Drawn6(count, rng)
     found = {draw(length, rng): None for length in lengths}
@@ -30,7 +33,8 @@ def prefixes(family: Family, count: int, rng: random.Random) -> list[int]:
 
 def _drawn_4(length: int, rng: random.Random) -> int:
     top = rng.randint(1, 223)
-    return 0 if top in (10, 127) else (1 << 8 | top) << (length - 8) | rng.getrandbits(length - 8)
+    key = (1 << 8 | top) << (length - 8) | rng.getrandbits(length - 8)
+    return 0 if top in (10, 127) or key >> max(length - 16, 0) == _LINK_LOCAL else key
 
 
 class _Drawn6:
@@ -48,6 +52,11 @@ class _Drawn6:
     @staticmethod
     def _given(rng: random.Random) -> int:
         return (1 << 16 | rng.choice(_REGISTRIES) + rng.randrange(16)) << 16 | rng.getrandbits(16)
+
+
+def full_table(family: Family, seed: int = 1) -> list[int]:
+    """Keys of as many prefixes as the Internet has, in no order."""
+    return prefixes(family, ROUTES[family], random.Random(f"{seed} {family}"))
 
 
 def hosts(family: Family, keys: list[int], rng: random.Random) -> list[int]:
