@@ -72,7 +72,7 @@ class Generator:
         with ExitStack() as stack:
             obj = stack.enter_context(BpfObject.open(compiled("bench")))
             constants = {
-                "template": self._frame[: len(self._frame) // 8 * 8].ljust(_MOST_FRAME // 8 * 8, b"\0"),
+                "template": self._frame.ljust(_MOST_FRAME, b"\0")[: _MOST_FRAME // 8 * 8],
                 "head_bytes": struct.pack("=I", len(head)),
                 "destination_count": struct.pack("=I", len(traffic.conversations)),
                 "port_count": struct.pack("=I", traffic.ports),
