@@ -15,14 +15,14 @@ import time
 from statistics import median, quantiles
 from typing import Final
 
+from isthmus.bench.internet import ROUTES, hosts, prefixes
 from isthmus.datapath import PacketPath
 from isthmus.datapath.learned import LearnedTable
-from isthmus.tables.address import BITS, FAMILIES, Family, address_bytes, parse_address
+from isthmus.tables.address import FAMILIES, Family, address_bytes, parse_address
 from isthmus.tables.entries import NextHop, Origin, Tables
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.network import HOST_MAC, bindings, key, peering, port_mac, tables, vpc
 from tests.differential.place import XDP, bench
-from tests.measure.internet import ROUTES, prefixes
 
 SENDERS: Final = [vpc("s1", "p1", "10.1.1.0/24", "fd01::/64"), vpc("s2", "p3", "10.1.1.0/24", "fd01::/64")]
 ISPS: Final = [vpc("few", "p2", "0.0.0.0/0", "::/0"), vpc("full", "p4", "0.0.0.0/0", "::/0")]
@@ -73,19 +73,13 @@ def frame(port: str, family: Family, to: int) -> bytes:
     )
 
 
-def inside(family: Family, prefix: int, rng: random.Random) -> int:
-    """A left-aligned address in a prefix."""
-    free = BITS[family] - prefix.bit_length() + 1
-    return ((prefix << free | rng.getrandbits(free)) ^ 1 << BITS[family]) << (128 - BITS[family])
-
-
 def packets(path: PacketPath, ifindex: dict[str, int], family: Family, keys: list[int], count: int) -> list[list[int]]:
     """Nanoseconds of packets to the provider with few routes, and to the one with all."""
     rng, program = random.Random(7), path._object.program("gateway_xdp")
     before = path.counters()[Verdict.FORWARDED]
     found: list[list[int]] = [[], []]
     for _ in range(count):
-        to = inside(family, rng.choice(keys), rng)
+        (to,) = hosts(family, [rng.choice(keys)], rng)
         for place in rng.sample((0, 1), 2):  # neither always finds what the other has left in the caches
             port = SENDERS[place].attachments[0].interface
             data = frame(port, family, to)
