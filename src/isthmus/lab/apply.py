@@ -27,6 +27,8 @@ from isthmus.tables.entries import Tables
 
 def own_tables(objects: Objects) -> Tables:
     """Without routes that are assumed, where BGP brings real ones."""
+    if not any(vpc.assumed for vpc in objects.tables.vpcs.values()):
+        return objects.tables
     speaks = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None and vpc.bgp.neighbors}
     silent = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None} - speaks
     return compile_tables(objects.model, assume=silent)
