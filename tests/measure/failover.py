@@ -21,23 +21,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from isthmus.cli.objects import load
-from isthmus.compile import compile_tables
 from isthmus.datapath.netns import inside
-from isthmus.lab import control
 from isthmus.lab.demo.outside import EXTERNALS
 from isthmus.lab.externals import cables
-from isthmus.lab.externals.routes import parse_routes
-from isthmus.lab.plan import LabPlan, plan
-from isthmus.lab.process import Process, working_below
+from isthmus.lab.plan import LabPlan
+from isthmus.lab.process import working_below
 from isthmus.lab.service.ask import ask
-from isthmus.lab.state import Objects, State
+from isthmus.lab.state import State
 from isthmus.routing.bird.control import Control
-from isthmus.tables.address import parse_address
+from tests.measure.outside import lab, spaces
 from tests.measure.streams import Source, Streams, now, streams
 
 NAME: Final = "isthmus-failover"
@@ -66,9 +61,12 @@ BACK_S: Final = 25.0
 _CONVERSATION, _PLAIN, _STEADY = range(3)
 _FIRST, _NEXT = "vpc-e1", "vpc-e2"
 _CALM_S: Final = 1.0
-_SILENT: Final = "table inet silent { %s }" % " ".join(
-    f"chain {hook} {{ type filter hook {hook} priority 0; policy drop; }}" for hook in ("prerouting", "output")
-)
+_SILENT: Final = """\
+table inet silent {
+  chain in { type filter hook prerouting priority 0; policy drop; }
+  chain out { type filter hook output priority 0; policy drop; }
+}
+"""
 
 
 class Manner(NamedTuple):
@@ -80,12 +78,12 @@ class Manner(NamedTuple):
     moves: bool = True
 
 
-def manners(lab: LabPlan) -> Iterator[Manner]:
+def manners(made: LabPlan) -> Iterator[Manner]:
     """All of them."""
-    state = State(lab.name)
-    hosts = next(vpc for vpc in lab.vpcs if vpc.name == _FIRST).host_namespace
+    state = State(made.name)
+    hosts = spaces(made)[_FIRST]
     folder = state.external(_FIRST)
-    daemon: Process = next(iter(working_below([folder])))
+    (daemon,) = working_below([folder])
     control = Control(folder / "bird.ctl")
 
     def nft(*words: str) -> None:
@@ -95,7 +93,7 @@ def manners(lab: LabPlan) -> Iterator[Manner]:
     def drain(on: bool) -> None:
         ask(state.socket, {"ask": "drain", "on": on})
 
-    yield Manner("cable", lambda: cables.pull(lab, "eth2"), lambda: cables.plug(lab, "eth2"))
+    yield Manner("cable", lambda: cables.pull(made, "eth2"), lambda: cables.plug(made, "eth2"))
     yield Manner("BFD: silent host", lambda: nft(_SILENT), lambda: nft("delete table inet silent"))
     yield Manner(
         "BFD: daemon stopped",
@@ -129,27 +127,6 @@ def main() -> None:
             for manner in manners(made):
                 if options.only in manner.name:
                     one(made, manner, options.rate)
-
-
-@contextmanager
-def lab() -> Iterator[LabPlan]:
-    """The lab, with both sessions up, for a while."""
-    with tempfile.TemporaryDirectory(prefix="isthmus-failover-") as folder:
-        more = Path(folder) / "plain.yaml"
-        peerings = (PEERING.format(external=name, metric=metric) for name, metric in ((_FIRST, 0), (_NEXT, 10)))
-        more.write_text(PLAIN + "".join(peerings))
-        files = [str(EXTERNALS), str(EXAMPLE), str(more)]
-        model = load(files).model
-        tables = compile_tables(model)
-        told = {_FIRST: "8.8.8.0/24 med 5", _NEXT: "8.8.8.0/24 med 5\n9.9.9.0/24"}
-        routes = {vpc: list(parse_routes(text)) for vpc, text in told.items()}
-        hosts = {_FIRST: [parse_address(BOTH)], _NEXT: [parse_address(BOTH), parse_address(SECOND)]}
-        planned = plan(NAME, model, tables, hosts, "auto", routes)
-        control.up(Objects(planned, model, tables), files, lambda _: None)
-        try:
-            yield planned
-        finally:
-            control.down(NAME, lambda _: None)
 
 
 def one(made: LabPlan, manner: Manner, rate: int) -> None:
