@@ -28,6 +28,7 @@ import numpy as np
 
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.process import Process, working_below
+from isthmus.lab.service.ask import ask
 from isthmus.lab.state import State
 from isthmus.routing.bgp import writer
 from isthmus.routing.bgp.attributes import AsPath, Attributes
@@ -152,6 +153,7 @@ def main() -> None:
             if not all(running.until(running.comes_to("vpc-e1", number), 120) for number in range(MARKED)):
                 raise TimeoutError("the table does not come to packets")
             print(f"{routes:,} routes and the marked ones were there after {time.monotonic() - began:.1f} s", flush=True)
+            ask(State(NAME).socket, {"ask": "clear", "filter": []})  # conversations by the default route of vpc-e2
             time.sleep(2)
             busy = {"the gateway's process": _keeper(made), "its BIRD": _bird(made)}
             before, start = {name: cpu(one.pid) for name, one in busy.items()}, time.time_ns()
