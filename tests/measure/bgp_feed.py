@@ -120,7 +120,7 @@ class Ours:
         """Read some."""
         for event in self._session.pump(time.monotonic()):
             if isinstance(event, Batch):
-                self.prefixes += len(event.keys)
+                self.prefixes += len(event.prefixes)
 
     def close(self) -> None:
         """End the session."""

@@ -66,7 +66,7 @@ class Whole(Ours):
         for event in self._session.pump(time.monotonic()):
             if isinstance(event, Batch):
                 self.rib.take(event)
-                heard += 1
+                heard += len(event.prefixes)
         if self.rib.due(heard) and (changed := self.rib.flush()):
             self.prefixes += len(changed.keys)
 

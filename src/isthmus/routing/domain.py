@@ -24,7 +24,8 @@ from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
 from isthmus.routing.bird.speaker import MARKER_AS, Speaker
 from isthmus.routing.bird.status import Event, NeighborStatus, State
-from isthmus.routing.rib import Changed, Resolve, Rib, Table, best
+from isthmus.routing.kinds import Resolve
+from isthmus.routing.rib import Changed, Rib, Table, best
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
@@ -87,7 +88,7 @@ class Domain:
         for event in self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
-                heard += 1
+                heard += len(event.prefixes)
             elif isinstance(event, Down):
                 _log.warning("%s: the session with the daemon ended: %s", self.vpc, event.reason)
                 self.rib.clear()
@@ -136,8 +137,8 @@ class Domain:
             self._daemon.stop()
         self._epoll.close()
 
-    def _peer(self, attributes: Attributes) -> str:
-        for community in attributes.large_communities.values:
+    def _peer(self, communities: LargeCommunities) -> str:
+        for community in communities.values:
             if community[0] == MARKER_AS and (peer := self._by_marker.get(community)):
                 return peer
         return ""

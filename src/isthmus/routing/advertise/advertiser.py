@@ -85,12 +85,11 @@ class Advertiser:
         """The gateway is to leave, or stays after all: everything is told once more, or withdrawn."""
         if drain is self._drain:
             return {}
-        silent = self._drain is Drain.WITHDRAWN
         self._drain = drain
         if drain is not Drain.WITHDRAWN:
             return self._say({one: dict.fromkeys(one.told) for one in self._receivers})
         withdrawn: Changes = defaultdict(dict)
-        for one in self._receivers if not silent else ():
+        for one in self._receivers:
             if one.told:
                 withdrawn[one.vpc][one.family] = dict.fromkeys(one.told)
         return dict(withdrawn)

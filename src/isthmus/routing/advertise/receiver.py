@@ -90,7 +90,7 @@ class Receiver:
 
     def _cuts_to(self, segment: Segment, above: int, key: int) -> bool:
         """True if the key is one of those that a route becomes which covers it: no shorter one would do."""
-        if key == 1 or (key == above and segment.first == segment.low):
+        if key == above and segment.first == segment.low:
             return True
         low, high = key_range(self.family, above)
         shift = segment.first - segment.low

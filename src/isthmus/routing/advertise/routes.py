@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
-from isthmus.routing.advertise.announcement import KEPT_BACK, Attributes, Heard
+from isthmus.routing.advertise.announcement import KEPT_BACK, Heard
 from isthmus.routing.advertise.offers import Cover, Piece, covering_key, key_range
 from isthmus.tables.address import FAMILIES, Family
-from isthmus.tables.entries import NextHop, Route, Tables
+from isthmus.tables.entries import Route, Tables
 from isthmus.tables.learned import Down, is_down, prefix_key
 
 Learned = Mapping[str, Mapping[Family, Mapping[int, Heard]]]
@@ -16,29 +16,6 @@ Learned = Mapping[str, Mapping[Family, Mapping[int, Heard]]]
 
 
 _NONE: Mapping[int, Heard] = {}
-
-
-class LearnedRoutes(Mapping[int, Heard]):
-    """The routes that one VPC learned in one family, by prefix key: a view, never out of date."""
-
-    def __init__(
-        self,
-        routes: Mapping[int, Route],
-        attributes: Callable[[int], Attributes | None],
-        down: Callable[[], frozenset[Down]] = frozenset,
-    ) -> None:
-        """``attributes`` are those of the best path of a prefix key."""
-        self._routes, self._attributes, self._down = routes, attributes, down
-
-    def __getitem__(self, key: int) -> Heard:
-        route = self._routes[key]
-        return Heard(route.metric, _is_alive(route.next_hops, self._down()), self._attributes(key))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._routes)
-
-    def __len__(self) -> int:
-        return len(self._routes)
 
 
 class Routes:
@@ -139,13 +116,8 @@ def _below(family: Family, key: int, piece: Piece) -> bool:
 
 
 def _own(routes: Iterable[Route], down: frozenset[Down]) -> dict[int, Heard]:
-    """The routes of the tables by prefix key. The gateway's own addresses are there too, and never alive."""
+    """The routes of the tables by prefix key. The gateway's own addresses are there too, and have no next hop."""
     return {
-        prefix_key(route.prefix): Heard(route.metric, not route.local and _is_alive(route.next_hops, down))
+        prefix_key(route.prefix): Heard(route.metric, any(not is_down(hop, down) for hop in route.next_hops))
         for route in routes
     }
-
-
-def _is_alive(hops: tuple[NextHop, ...], down: frozenset[Down]) -> bool:
-    """True if one of the next hops is not down."""
-    return (not down and bool(hops)) or any(not is_down(hop, down) for hop in hops)
