@@ -21,7 +21,6 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -37,11 +36,10 @@ from isthmus.tables.address import FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.learned import prefix_key
 from tests.measure.bird import cpu
 from tests.measure.internet import External, Table, encoded, table
-from tests.measure.outside import Neighbour, Said, lab, spaces
+from tests.measure.outside import OBJECTS, Neighbour, Said, lab, spaces
 from tests.measure.streams import Source, Streams, streams
 
 NAME: Final = "isthmus-churn"
-OBJECTS: Final = Path(__file__).with_name("outside.yaml")
 MARKED, STEADY = 16, 8
 """Prefixes that change their ways; and prefixes of each external that do not, with two streams each."""
 EACH_S: Final = 0.4
@@ -152,7 +150,9 @@ def main() -> None:
             # the marked prefixes were told last
             if not all(running.until(running.comes_to("vpc-e1", number), 120) for number in range(MARKED)):
                 raise TimeoutError("the table does not come to packets")
-            print(f"{routes:,} routes and the marked ones were there after {time.monotonic() - began:.1f} s", flush=True)
+            print(
+                f"{routes:,} routes and the marked ones were there after {time.monotonic() - began:.1f} s", flush=True
+            )
             ask(State(NAME).socket, {"ask": "clear", "filter": []})  # conversations by the default route of vpc-e2
             time.sleep(2)
             busy = {"the gateway's process": _keeper(made), "its BIRD": _bird(made)}

@@ -1,38 +1,45 @@
 """What a lost way costs: packets lost, and the time until the next way carries them, from the traffic itself.
 
-``python -m tests.measure.failover [--rate R] [--rounds N]``, as root, on a machine that does nothing else; some 25 s a
-round. Example 4 in a lab, with two BIRDs as externals: numbered UDP packets go to an address that both announce, and
-the preferred external, vpc-e1, is lost and comes back in different manners. Three streams: a *conversation* of vpc-1
-through its stateful NAT, which goes on when its way dies and is not moved when a better one comes; *plain* packets of a
-VPC of which nothing is remembered; and plain packets to a network that vpc-e2 alone announces, whose way never changes.
+``python -m tests.measure.failover [--scale S] [--rate R] [--rounds N] [--only PART]``, as root, on a machine that does
+nothing else; some two minutes a round. In a lab with two externals numbered UDP packets go to an address that both
+announce, and the preferred external, vpc-e1, is lost and comes back in different manners: first in example 4 with two
+BIRDs, then with a neighbour that has told the Internet's table (``--scale 0``: not that). The streams: a *conversation*
+of vpc-1 through its stateful NAT, which goes on when its way dies and is not moved when a better one comes; *plain*
+packets of vpc-2, of which nothing is remembered; *other* packets to a network that vpc-e2 alone announces, whose way
+never changes; and while the gateway drains packets *inward*, from vpc-e1 to vpc-2.
 
 A row: what happened; the time (ms) from there to the last packet on the way before and to the first on the next;
 packets lost (sent, and come nowhere); packets on the *wrong* way (sent after the first on the next way, and still come
-by the one before); what became of the third stream; the longest pause of the sender (ms), within which no time is
-known.
+by the one before); the longest pause of the sender (ms), within which no time is known.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Final, NamedTuple
 
 from isthmus.datapath.netns import inside
 from isthmus.lab.demo.outside import EXTERNALS
 from isthmus.lab.externals import cables
 from isthmus.lab.plan import LabPlan
-from isthmus.lab.process import working_below
+from isthmus.lab.process import Process, working_below
 from isthmus.lab.service.ask import ask
 from isthmus.lab.state import State
+from isthmus.routing.bgp.attributes import AsPath, Attributes
 from isthmus.routing.bird.control import Control
-from tests.measure.outside import lab, spaces
+from isthmus.routing.router import DRAIN_S
+from isthmus.tables.address import FAMILIES, Prefix, parse_address
+from isthmus.tables.learned import prefix_key
+from tests.measure.internet import External, encoded, table
+from tests.measure.outside import OBJECTS, Neighbour, lab, spaces
 from tests.measure.streams import Source, Streams, now, streams
 
 NAME: Final = "isthmus-failover"
@@ -56,10 +63,16 @@ spec:
   vpc-2: {{ips: [{{cidr: 10.1.2.0/24}}]}}
   {external}: {{metric: {metric}, ips: [{{cidr: 0.0.0.0/0}}, {{not: 10.0.0.0/8}}]}}
 """
-BACK_S: Final = 25.0
-"""How long a session may take to come back."""
-_CONVERSATION, _PLAIN, _STEADY = range(3)
-_FIRST, _NEXT = "vpc-e1", "vpc-e2"
+METRICS: Final = {"vpc-e1": 0, "vpc-e2": 10}
+TOLD: Final = {"vpc-e1": "8.8.8.0/24 med 5", "vpc-e2": "8.8.8.0/24 med 5\n9.9.9.0/24"}
+HOSTS: Final = {"vpc-e1": [BOTH], "vpc-e2": [BOTH, SECOND]}
+BACK_S: Final = 60.0
+"""How long a neighbour may take to come back, with all its routes."""
+DRAINED_S: Final = DRAIN_S + 1
+_STREAMS: Final = ("conversation", "plain", "other", "inward")
+_PLAIN: Final = 1
+_FIRST: Final = "vpc-e1"
+_NEXT: Final = "vpc-e2"
 _CALM_S: Final = 1.0
 _SILENT: Final = """\
 table inet silent {
@@ -70,39 +83,55 @@ table inet silent {
 
 
 class Manner(NamedTuple):
-    """How a way is lost, and how it comes back. ``moves``: False where packets are to stay where they are."""
+    """How a way is lost, and how it comes back. ``stays``: packets are to stay where they are, for so many seconds."""
 
     name: str
     lose: Callable[[], None]
     mend: Callable[[], None]
-    moves: bool = True
+    stays: float = 0.0
 
 
 def manners(made: LabPlan) -> Iterator[Manner]:
-    """All of them."""
+    """Of losing a BIRD, which does BFD at 3 x 50 ms."""
     state = State(made.name)
-    hosts = spaces(made)[_FIRST]
     folder = state.external(_FIRST)
     (daemon,) = working_below([folder])
-    control = Control(folder / "bird.ctl")
 
     def nft(*words: str) -> None:
-        with inside(hosts):
+        with inside(spaces(made)[_FIRST]):
             subprocess.run(["nft", *words], check=True, timeout=10)
 
     def drain(on: bool) -> None:
         ask(state.socket, {"ask": "drain", "on": on})
 
-    yield Manner("cable", lambda: cables.pull(made, "eth2"), lambda: cables.plug(made, "eth2"))
-    yield Manner("BFD: silent host", lambda: nft(_SILENT), lambda: nft("delete table inet silent"))
-    yield Manner(
-        "BFD: daemon stopped",
-        lambda: os.kill(daemon.pid, signal.SIGSTOP),
-        lambda: os.kill(daemon.pid, signal.SIGCONT),
-    )
-    yield Manner("withdrawal", lambda: control.disable("lab_routes4"), lambda: control.enable("lab_routes4"))
-    yield Manner("session closed", lambda: control.disable("lab_neighbor0"), lambda: control.enable("lab_neighbor0"))
-    yield Manner("gateway drains", lambda: drain(True), lambda: drain(False), moves=False)
+    with closing(Control(folder / "bird.ctl")) as bird:
+        yield Manner("cable", lambda: cables.pull(made, "eth2"), lambda: cables.plug(made, "eth2"))
+        yield Manner("BFD, host is silent", lambda: nft(_SILENT), lambda: nft("delete table inet silent"))
+        yield Manner("BFD, daemon is stopped", lambda: _signal(daemon, SIGSTOP), lambda: _signal(daemon, SIGCONT))
+        yield Manner("withdrawal", lambda: bird.disable("lab_routes4"), lambda: bird.enable("lab_routes4"))
+        yield Manner("session closed", lambda: bird.disable("lab_neighbor0"), lambda: bird.enable("lab_neighbor0"))
+        yield Manner("gateway drains", lambda: drain(True), lambda: drain(False), DRAINED_S)
+
+
+def full(made: LabPlan, updates: bytes, stack: ExitStack) -> Iterator[Manner]:
+    """Of losing a neighbour that has told very many routes."""
+    alive = [Neighbour(made, _FIRST, updates)]
+    stack.callback(lambda: alive[0].end())
+
+    def again() -> None:
+        alive[0].end()
+        alive[0] = Neighbour(made, _FIRST, updates)
+
+    def plug() -> None:
+        cables.plug(made, "eth3")
+        again()
+
+    yield Manner("full table, killed", lambda: alive[0].end(), again)
+    yield Manner("full table, cable", lambda: cables.pull(made, "eth3"), plug)
+
+
+def _signal(process: Process, number: int) -> None:
+    os.kill(process.pid, number)
 
 
 class Row(NamedTuple):
@@ -117,39 +146,64 @@ class Row(NamedTuple):
 def main() -> None:
     """Measure, and print a row for each event and stream."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=int, default=9000, help="packets a second, of the three streams together")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the Internet; 0: no such table")
+    parser.add_argument("--rate", type=int, default=9000, help="packets a second, of all streams together")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", default="", help="manners that have this in their names")
     options = parser.parse_args()
-    with lab() as made:
-        print(f"{'event':28} {'stream':12} {'last ms':>8} {'first ms':>8} {'lost':>6} {'wrong':>5} {'other':>5} {'pause':>6}")
-        for _ in range(options.rounds):
-            for manner in manners(made):
-                if options.only in manner.name:
-                    one(made, manner, options.rate)
+    updates = internet(options.scale) if options.scale and options.only in "full table, killed, cable" else b""
+    print(f"{'event':30} {'stream':12} {'last ms':>8} {'first ms':>8} {'lost':>6} {'wrong':>5} {'pause ms':>8}")
+
+    def measure(made: LabPlan, some: Iterable[Manner]) -> None:
+        for manner in some:
+            if options.only in manner.name:
+                one(made, manner, options.rate)
+
+    for _ in range(options.rounds):
+        if not options.only.startswith("full"):
+            with tempfile.TemporaryDirectory(prefix="isthmus-failover-") as folder:
+                more = Path(folder) / "plain.yaml"
+                more.write_text(PLAIN + "".join(PEERING.format(external=vpc, metric=m) for vpc, m in METRICS.items()))
+                with lab(NAME, [EXTERNALS, EXAMPLE, more], TOLD, HOSTS) as made:
+                    measure(made, manners(made))
+        if updates:
+            with lab(NAME, [OBJECTS], TOLD, HOSTS) as made, ExitStack() as stack:
+                measure(made, full(made, updates, stack))
+
+
+def internet(scale: float) -> bytes:
+    """The UPDATEs of a whole table; the route that the traffic takes is the last."""
+    neighbour = External(65001, {4: parse_address("198.51.100.2")[1], 6: parse_address("2001:db8:1::2")[1]})
+    last = Attributes((4, neighbour.next_hops[4]), AsPath.sequence(neighbour.asn), med=5)
+    told = [encoded(table(neighbour, family, scale=scale), family) for family in FAMILIES]
+    return b"".join((*told, encoded([(last, [prefix_key(Prefix.parse("8.8.8.0/24"))])], 4)))
 
 
 def one(made: LabPlan, manner: Manner, rate: int) -> None:
     """Lose the way and have it again, under traffic."""
-    ask(State(made.name).socket, {"ask": "clear", "filter": []})
-    spaces = {vpc.name: vpc.host_namespace for vpc in made.vpcs}
-    sources = [Source(spaces["vpc-1"], BOTH), Source(spaces["vpc-2"], BOTH), Source(spaces["vpc-2"], SECOND)]
-    with streams(sources, {name: spaces[name] for name in (_FIRST, _NEXT)}, rate) as running:
-        if not all(running.until(running.comes_to(_FIRST, stream), 5) for stream in (_CONVERSATION, _PLAIN)):
+    where = spaces(made)
+    sources = [Source(where["vpc-1"], BOTH), Source(where["vpc-2"], BOTH), Source(where["vpc-2"], SECOND)]
+    places = [_FIRST, _NEXT]
+    if manner.stays:
+        sources.append(Source(where[_FIRST], "10.1.2.1"))
+        places.append("vpc-2")
+    with streams(sources, {name: where[name] for name in places}, rate) as running:
+        if not running.until(running.comes_to(_FIRST, _PLAIN), BACK_S):
             raise TimeoutError("packets do not take the preferred way")
+        ask(State(made.name).socket, {"ask": "clear", "filter": []})  # the conversation may have gone another
         time.sleep(_CALM_S)
-        events = [_happen(running, manner.lose, _NEXT if manner.moves else _FIRST)]
-        time.sleep(_CALM_S)
-        events.append(_happen(running, manner.mend, _FIRST))
-        time.sleep(_CALM_S)
+        events = []
+        for event, to in ((manner.lose, _FIRST if manner.stays else _NEXT), (manner.mend, _FIRST)):
+            events.append(_happen(running, event, to))
+            time.sleep(manner.stays or _CALM_S)
         running.stop()
-        for number, (what, old, new) in enumerate((("lost", _FIRST, _NEXT), ("back", _NEXT, _FIRST))):
-            began, end = events[number], [*events, now()][number + 1]
-            for stream, name in ((_CONVERSATION, "conversation"), (_PLAIN, "plain")):
+        lost, back = events
+        for what, old, new, began, end in (("lost", _FIRST, _NEXT, lost, back), ("back", _NEXT, _FIRST, back, now())):
+            for stream in range(len(sources)):
                 row = judged(running, stream, old, new, began, end)
                 print(
-                    f"{manner.name + ': ' + what:28} {name:12} {_ms(row.last)} {_ms(row.first)} {row.lost:6}"
-                    f" {row.wrong:5} {running.lost(_STEADY, began, end):5} {running.held_up(began, end):6.1f}",
+                    f"{f'{manner.name}: {what}':30} {_STREAMS[stream]:12} {_ms(row.last)} {_ms(row.first)}"
+                    f" {row.lost:6} {row.wrong:5} {running.held_up(began, end):8.1f}",
                     flush=True,
                 )
         if again := running.twice():

@@ -29,6 +29,8 @@ from isthmus.tables.address import FAMILIES, parse_address
 from tests.measure.internet import greet
 from tests.measure.streams import now
 
+OBJECTS: Final = Path(__file__).with_name("outside.yaml")
+"""Those of a lab in which a ``Neighbour`` can play vpc-e1."""
 PATIENCE_S: Final = 60.0
 _AGAIN_S: Final = 0.2
 _fork = get_context("fork")
@@ -73,7 +75,7 @@ class Neighbour:
         for process in working_below([State(made.name).external(vpc)]):
             process.end()
         external = next(one for one in made.externals if one.vpc == vpc)
-        ends = tuple((_text(one.address), _text(one.gateway), one.asn) for one in external.speakers)[0]
+        ends = next((_text(one.address), _text(one.gateway), one.asn) for one in external.speakers)
         self._said, theirs = _fork.Pipe(duplex=False)
         self._told, self._go = _fork.Event(), _fork.Event()
         arguments = (external.namespace, *ends, updates, more, rate, self._told, self._go, theirs)

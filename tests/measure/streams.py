@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
 from typing import Final, NamedTuple
 
@@ -79,13 +80,14 @@ class Streams:
 
     def __init__(self, sources: Sequence[Source], places: dict[str, str], rate: int) -> None:
         """``places``: namespaces of receivers by name. ``rate``: packets a second, of all streams together."""
-        self.sources, self._stop, self._pipes = sources, _fork.Event(), {}
+        self.sources, self._stop = sources, _fork.Event()
+        self._pipes: dict[str, Connection] = {}
         self.seen: dict[str, Sequence[int]] = {}
         self.sent: Times = np.empty(0, np.int64)
         """When each packet was sent; known after ``stop``."""
         self.arrived: dict[str, Arrivals] = {}
-        self._processes = []
-        self._ready = []
+        self._processes: list[ForkProcess] = []
+        self._ready: list[Event] = []
         for name, namespace in places.items():
             self.seen[name] = seen = _fork.Array("q", [-1] * len(sources), lock=False)
             self._run(name, _receive, namespace, seen)
