@@ -36,7 +36,7 @@ from isthmus.tables.address import FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.learned import prefix_key
 from tests.measure.bird import cpu
 from tests.measure.internet import External, Table, encoded, table
-from tests.measure.outside import OBJECTS, Neighbour, Said, lab, spaces
+from tests.measure.outside import OBJECTS, Neighbour, Said, calm, keeper, lab, spaces
 from tests.measure.streams import Source, Streams, streams
 
 NAME: Final = "isthmus-churn"
@@ -153,9 +153,10 @@ def main() -> None:
             print(
                 f"{routes:,} routes and the marked ones were there after {time.monotonic() - began:.1f} s", flush=True
             )
+            calm(made)
             ask(State(NAME).socket, {"ask": "clear", "filter": []})  # conversations by the default route of vpc-e2
-            time.sleep(2)
-            busy = {"the gateway's process": _keeper(made), "its BIRD": _bird(made)}
+            time.sleep(1)
+            busy = {"the gateway's process": keeper(made), "its BIRD": _bird(made)}
             before, start = {name: cpu(one.pid) for name, one in busy.items()}, time.time_ns()
             neighbour.go_on()
             marks = neighbour.marks()
@@ -165,12 +166,6 @@ def main() -> None:
             running.stop()
         report(running, marks, len(more) / seconds, start, end)
         print("; ".join(f"{name} used {100 * used[name] / seconds:.0f} % of a CPU" for name in busy))
-
-
-def _keeper(made: LabPlan) -> Process:
-    found = State(made.name).keeper()
-    assert found is not None
-    return found
 
 
 def _bird(made: LabPlan) -> Process:

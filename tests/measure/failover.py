@@ -39,7 +39,7 @@ from isthmus.routing.router import DRAIN_S
 from isthmus.tables.address import FAMILIES, Prefix, parse_address
 from isthmus.tables.learned import prefix_key
 from tests.measure.internet import External, encoded, table
-from tests.measure.outside import OBJECTS, Neighbour, lab, spaces
+from tests.measure.outside import OBJECTS, Neighbour, calm, lab, spaces
 from tests.measure.streams import Source, Streams, now, streams
 
 NAME: Final = "isthmus-failover"
@@ -122,12 +122,8 @@ def full(made: LabPlan, updates: bytes, stack: ExitStack) -> Iterator[Manner]:
         alive[0].end()
         alive[0] = Neighbour(made, _FIRST, updates)
 
-    def plug() -> None:
-        cables.plug(made, "eth3")
-        again()
-
+    yield Manner("full table, cable", lambda: cables.pull(made, "eth3"), lambda: cables.plug(made, "eth3"))
     yield Manner("full table, killed", lambda: alive[0].end(), again)
-    yield Manner("full table, cable", lambda: cables.pull(made, "eth3"), plug)
 
 
 def _signal(process: Process, number: int) -> None:
@@ -190,12 +186,14 @@ def one(made: LabPlan, manner: Manner, rate: int) -> None:
     with streams(sources, {name: where[name] for name in places}, rate) as running:
         if not running.until(running.comes_to(_FIRST, _PLAIN), BACK_S):
             raise TimeoutError("packets do not take the preferred way")
+        calm(made)
         ask(State(made.name).socket, {"ask": "clear", "filter": []})  # the conversation may have gone another
         time.sleep(_CALM_S)
         events = []
         for event, to in ((manner.lose, _FIRST if manner.stays else _NEXT), (manner.mend, _FIRST)):
             events.append(_happen(running, event, to))
-            time.sleep(manner.stays or _CALM_S)
+            time.sleep(manner.stays)
+            calm(made)
         running.stop()
         lost, back = events
         for what, old, new, began, end in (("lost", _FIRST, _NEXT, lost, back), ("back", _NEXT, _FIRST, back, now())):

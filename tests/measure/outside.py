@@ -22,10 +22,11 @@ from isthmus.datapath.netns import inside
 from isthmus.lab import control
 from isthmus.lab.externals.routes import parse_routes
 from isthmus.lab.plan import LabPlan, plan
-from isthmus.lab.process import working_below
+from isthmus.lab.process import Process, working_below
 from isthmus.lab.state import Objects, State
 from isthmus.routing.bgp import writer
 from isthmus.tables.address import FAMILIES, parse_address
+from tests.measure.bird import cpu
 from tests.measure.internet import greet
 from tests.measure.streams import now
 
@@ -33,6 +34,8 @@ OBJECTS: Final = Path(__file__).with_name("outside.yaml")
 """Those of a lab in which a ``Neighbour`` can play vpc-e1."""
 PATIENCE_S: Final = 60.0
 _AGAIN_S: Final = 0.2
+_CALM_S: Final = 1.0
+_IDLE: Final = 0.05  # share of a CPU
 _fork = get_context("fork")
 
 
@@ -58,6 +61,25 @@ def lab(
 def spaces(made: LabPlan) -> dict[str, str]:
     """The namespace of the hosts of each VPC."""
     return {vpc.name: vpc.host_namespace for vpc in made.vpcs}
+
+
+def keeper(made: LabPlan) -> Process:
+    """The process that is the gateway."""
+    found = State(made.name).keeper()
+    if found is None:
+        raise LookupError(f"lab {made.name} has no keeper")
+    return found
+
+
+def calm(made: LabPlan) -> None:
+    """Wait until the gateway has nothing to do but to forward."""
+    pid, end = keeper(made).pid, time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        before = cpu(pid)
+        time.sleep(_CALM_S)
+        if cpu(pid) - before <= _CALM_S * _IDLE:
+            return
+    raise TimeoutError("the gateway does not come to rest")
 
 
 class Said(NamedTuple):
