@@ -69,8 +69,11 @@ class Exact:
         while len(left):
             same, empty = self._look(prefixes, left, at)
             if empty.any():
-                self._claim(prefixes, left[empty], at[empty])
-                same[empty], _ = self._look(prefixes, left[empty], at[empty])  # another may have it
+                free = np.flatnonzero(empty)
+                mine = self._claim(prefixes, left[free], at[free])
+                same[free[mine]] = True
+                lost = free[~mine]  # to another of its batch, or to its own like
+                same[lost], _ = self._look(prefixes, left[lost], at[lost])
             found[left[same]] = at[same]
             step += 1
             left, at = left[~same], at[~same] + step & self._mask
@@ -150,12 +153,15 @@ class Exact:
         """Where the prefix is that is looked for, and where nothing is."""
         there = self._length[at]
         same = there == prefixes.length[left]
-        same &= self._hi[at] == prefixes.hi[left]
-        same &= self._lo[at] == prefixes.lo[left]
+        likely = np.flatnonzero(same)  # few where prefixes are new: their addresses are not looked at
+        slots, which = at[likely], left[likely]
+        alike = self._hi[slots] == prefixes.hi[which]
+        alike &= self._lo[slots] == prefixes.lo[which]
+        same[likely] = alike
         return same, there == _EMPTY
 
-    def _claim(self, prefixes: Prefixes, which: Slots, at: Slots) -> None:
-        """Take empty slots; of several that want one, the last has it."""
+    def _claim(self, prefixes: Prefixes, which: Slots, at: Slots) -> npt.NDArray[np.bool_]:
+        """Take empty slots. True for those that have one: of several that want the same, the last."""
         mine = self.lasts(at)
         which, at = which[mine], at[mine]
         self._hi[at], self._length[at] = prefixes.hi[which], prefixes.length[which]
@@ -163,3 +169,4 @@ class Exact:
         if low.any():
             self._lo[at] = low
         self._used += len(at)
+        return mine
