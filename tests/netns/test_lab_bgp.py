@@ -1,9 +1,11 @@
 """A lab whose externals speak BGP: example 4 by real daemons, the questions about routes, and what happens to traffic
-when a way is lost by its cable, or by a withdrawal."""
+when a way is lost by its cable, by silence, or by a withdrawal."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import pytest
 from isthmus.lab import control
 from isthmus.lab.demo.outside import EXTERNALS
 from isthmus.lab.externals import cables, daemons
+from isthmus.lab.process import working_below
 from isthmus.lab.state import State
 from tests.netns.labs import EXAMPLES, isthmus
 
@@ -90,6 +93,18 @@ def test_a_lost_way_is_left_for_the_next_metric_and_taken_again(up: None) -> Non
         until(lambda: way() == "vpc-e2")
     finally:
         cables.plug(plan, "eth2")
+    until(lambda: way() == "vpc-e1")
+
+
+def test_a_neighbour_that_falls_silent_is_left_and_taken_again(up: None) -> None:
+    """Its link is up, and the session would last for a minute and a half: BFD alone can tell."""
+    until(lambda: way() == "vpc-e1")
+    (daemon,) = working_below([State(NAME).external("vpc-e1")])
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        until(lambda: way() == "vpc-e2")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
     until(lambda: way() == "vpc-e1")
 
 
