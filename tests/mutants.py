@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("learned: wins over an own route that is longer", "bpf/stages/learned.h", "learned->length > mine->length", "1"),
     Mutant("learned: what is down carries on", PATH, "if (!route || route->down)", "if (!route)"),
     Mutant("learned: a shorter prefix overwrites a longer", "src/isthmus/datapath/fib/lpm.py", "else now] <= length", "else now] <= 255"),
-    Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "found[left[there]] = self._groups.records(family, groups[there], lengths)", "pass"),
+    Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "(groups > 0).argmax(axis=1)", "(groups > 0).argmin(axis=1)"),
     Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "                self._wait()\n", "                pass\n"),
     Mutant("learned: records are kept for ever", "src/isthmus/datapath/fib/groups.py", "return self._made >= RIPE", "return False"),
     Mutant("learned: records in use are freed", "src/isthmus/datapath/fib/groups.py", "if Used(*key, length) not in used", "if True"),

@@ -198,6 +198,8 @@ def test_more_than_a_thousand_routes_are_summed_up_if_nothing_else_is_asked_for(
     del learned["isp"][4][key("8.0.0.0/24")]
     advertiser.update("isp", 4, [key("8.0.0.0/24")])
     assert len(told(advertiser, "leaf")) == 999
+    advertiser.follow(tables_of(PLAIN, routes="isp=9.0.0.0/24"), {"leaf": EITHER})
+    assert "8.0.0.0/7" in told(advertiser, "leaf")
 
 
 def test_what_stays_is_not_told_again_when_a_summary_takes_the_place_of_routes() -> None:
@@ -348,6 +350,73 @@ def tell_after_changes(rng: Random) -> None:
         for name in policies:
             assert advertiser.announced(name) == fresh.announced(name)
             assert {f: all_ for f, all_ in mirror[name].items() if all_} == fresh.announced(name)
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None, phases=(Phase.reuse, Phase.generate))
+def test_another_configuration_is_told_as_what_is_different(seed: int) -> None:
+    """Whoever was there and is there still is told the difference, and nothing twice."""
+    rng = Random(seed)
+    model = random_model(rng)
+    learned: Learned = {name: {4: {}, 6: {}} for name in model.vpcs}
+    for vpc, family, one in draw_routes(rng, compile_tables(model)):
+        learned[vpc][family][one] = draw_heard(rng)
+    policies = draw_policies(rng, model)
+    advertiser = Advertiser(compile_tables(model), policies, learned)
+    for _ in range(4):
+        before = {name: {f: dict(all_) for f, all_ in advertiser.announced(name).items()} for name in policies}
+        model = changed(rng, model)
+        tables = compile_tables(model)
+        if rng.random() < 0.3:
+            policies = draw_policies(rng, model)
+        changes = advertiser.follow(tables, policies)
+        fresh = Advertiser(tables, policies, learned)
+        for name in policies:
+            assert advertiser.announced(name) == fresh.announced(name)
+            for family in FAMILIES:
+                was, now = before.get(name, {}).get(family, {}), fresh.announced(name).get(family, {})
+                difference = {key: now.get(key) for key in {**was, **now} if was.get(key) != now.get(key)}
+                assert changes.get(name, {}).get(family, {}) == difference
+        assert changes.keys() <= policies.keys()
+        vpc = rng.choice(sorted(tables.vpcs))
+        for family, all_ in learned[vpc].items():
+            gone = [one for one in all_ if rng.random() < 0.3]
+            for one in gone:
+                del all_[one]
+            advertiser.update(vpc, family, gone)
+
+
+def draw_policies(rng: Random, model: Model) -> dict[str, Policy]:
+    modes: list[Literal["routes", "summary"] | None] = ["routes", "summary", None]
+    return {name: Policy((), (), rng.choice(modes)) for name in model.vpcs if rng.random() < 0.8}
+
+
+def changed(rng: Random, model: Model) -> Model:
+    """One peering gone, or with another metric or fewer addresses; or a VPC with fewer routes, or cut off."""
+    peerings, vpcs = dict(model.peerings), dict(model.vpcs)
+    if rng.random() < 0.5:
+        name = rng.choice(sorted(vpcs))
+        vpc = vpcs[name]
+        if rng.random() < 0.3:
+            vpcs[name] = vpc._replace(attachments=(), subnets=(), routes=())
+        else:
+            routes = [route._replace(metric=rng.randrange(9)) for route in vpc.routes if rng.random() < 0.7]
+            vpcs[name] = vpc._replace(routes=tuple(routes), subnets=vpc.subnets[1:])
+    elif peerings:
+        name = rng.choice(sorted(peerings))
+        sides = list(peerings[name].sides)
+        which = rng.randrange(2)
+        match rng.randrange(3):
+            case 0:
+                del peerings[name]
+                return model._replace(peerings=peerings)
+            case 1:
+                sides[which] = sides[which]._replace(metric=rng.randrange(100))
+            case _:
+                ips = sides[which].ips
+                sides[which] = sides[which]._replace(ips=ips[:1] if sides[which].nat is not Nat.STATIC else ips)
+        peerings[name] = peerings[name]._replace(sides=(sides[0], sides[1]))
+    return model._replace(peerings=peerings, vpcs=vpcs)
 
 
 def play(mirror: dict[str, dict[Family, dict[int, Announcement]]], changes: Changes) -> None:

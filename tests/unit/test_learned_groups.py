@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from mmap import mmap
 
 import numpy as np
 
@@ -16,9 +17,7 @@ LENGTHS = np.arange(8, 25, dtype=np.uint8)
 
 
 def table(name: str, room: int) -> Table:
-    found = Table(name, RECORDS[name], 1, bytearray())
-    found.memory = bytearray((1 + room) * found.stride)
-    return found
+    return Table(name, RECORDS[name], 1, mmap(-1, (1 + room) * 2 * RECORDS[name].size))
 
 
 def groups() -> Groups:

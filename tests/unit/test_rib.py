@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.datapath.fib.exact import NONE, Exact, Slots
 from isthmus.datapath.store import TableFull
 from isthmus.routing.bgp.attributes import AsPath, Attributes, LargeCommunities, Origin
 from isthmus.routing.bgp.capabilities import Agreement
@@ -35,9 +36,13 @@ class Written:
         self.groups: list[tuple[int, tuple[NextHop, ...]]] = [(0, ())]
         self.routes: dict[tuple[Family, int], int] = {}
         self.room = 1000
+        self.prefixes = {family: Exact(columns=2) for family in FAMILIES}
+        self.notes = {family: table.columns[1] for family, table in self.prefixes.items()}
 
     def clear(self) -> None:
         self.routes.clear()
+        for table in self.prefixes.values():
+            table.columns[0].clear()
 
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         assert next_hops
@@ -45,7 +50,10 @@ class Written:
             self.groups.append((metric, next_hops))
         return self.groups.index((metric, next_hops))
 
-    def write(self, family: Family, prefixes: Prefixes, groups: npt.NDArray[np.int32]) -> None:
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        assert list(self.prefixes[family].prefixes(slots)) == list(prefixes)
+        once = self.prefixes[family].lasts(slots)
+        self.prefixes[family].columns[0].set(slots[once], np.where(groups == 0, NONE, groups)[once].astype(np.int32))
         if len({(family, key) for key in prefixes} | self.routes.keys()) > self.room:
             raise TableFull("routes", self.room)
         for key, group in zip(prefixes, groups.tolist(), strict=True):

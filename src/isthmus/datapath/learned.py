@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.datapath.fib.blocks import Blocks, Words, fence
-from isthmus.datapath.fib.exact import NONE, Exact
+from isthmus.datapath.fib.exact import NONE, Column, Exact, Slots
 from isthmus.datapath.fib.groups import Groups, Used
 from isthmus.datapath.fib.lpm import LongestPrefix
 from isthmus.tables.address import FAMILIES, Family
@@ -27,6 +27,9 @@ Change = tuple[int, Content | None]
 
 ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
 """How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
+
+
+_COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
 
 
 class LearnedTable:
@@ -46,7 +49,10 @@ class LearnedTable:
     ) -> None:
         self._blocks, self._groups, self._fibs = blocks, groups, fibs
         self._wait, self._changed, self._collect = wait, changed, collect
-        self._routes = {family: Exact() for family in FAMILIES}  # the group of each prefix
+        self.prefixes: Final = {family: Exact(columns=2) for family in FAMILIES}
+        """All prefixes: those with a route, and those with a *note*: a number that whoever fills the table may keep."""
+        self._routes = {family: table.columns[0] for family, table in self.prefixes.items()}  # the group of each
+        self.notes: Final = {family: table.columns[1] for family, table in self.prefixes.items()}
         self._of_length = {family: np.zeros(129, np.int64) for family in FAMILIES}  # how many routes
         self._tables = {family: LongestPrefix(blocks, groups.lengths) for family in FAMILIES}
 
@@ -57,16 +63,17 @@ class LearnedTable:
     def update(self, family: Family, keys: Sequence[int], groups: Sequence[int]) -> None:
         """``write`` for a few prefixes, by their keys; of equal keys the last counts."""
         wanted = dict(zip(keys, groups, strict=True))
-        self.write(family, Prefixes.of(wanted), np.array(list(wanted.values()), np.int32))
+        prefixes = Prefixes.of(wanted)
+        self.write(family, prefixes, self.prefixes[family].place(prefixes), np.array(list(wanted.values()), np.int32))
 
-    def write(self, family: Family, prefixes: Prefixes, groups: npt.NDArray[np.int32]) -> None:
-        """Set the group of every prefix, 0: withdrawn. One that stands there twice has one group.
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        """Set the group of every prefix, 0: withdrawn. One that stands there twice has one group. ``slots``: where it
+        is among ``prefixes``.
 
         Raises ``TableFull``; the table is then to be cleared, and filled anew."""
         self._collect()  # while no table is on its way from one record to another
         routes = self._routes[family]
-        slots = routes.place(prefixes)
-        once = routes.lasts(slots)
+        once = self.prefixes[family].lasts(slots)
         if not once.all():
             prefixes, groups, slots = prefixes[once], groups[once], slots[once]
         records = self._groups.records(family, groups, prefixes.length)
@@ -113,7 +120,7 @@ class LearnedTable:
         """The records that the routes need."""
         for family, routes in self._routes.items():
             slots = routes.slots()
-            both = routes.numbers[slots].astype(np.int64) << 8 | routes.prefixes(slots).length
+            both = routes.numbers[slots].astype(np.int64) << 8 | self.prefixes[family].length[slots]
             for each in np.unique(both).tolist():
                 yield Used(family, each >> 8, each & 255)
 
@@ -154,21 +161,17 @@ class LearnedTable:
 
     def _covers(self, family: Family, gone: Prefixes) -> Words:
         """The records of the longest prefixes around some of one length that are gone, but for the default route."""
-        routes, of_length = self._routes[family], self._of_length[family]
         found = np.zeros(len(gone), np.uint32)
-        left = np.arange(len(gone))
-        for length in range(int(gone.length[0]) - 1, 0, -1):
-            if not of_length[length]:
-                continue
-            slots = routes.find(gone[left].shortened(length))
-            groups = np.where(slots < 0, NONE, routes.numbers[slots])
-            there = groups > 0
-            if there.any():
-                lengths = np.full(int(there.sum()), length, np.uint8)
-                found[left[there]] = self._groups.records(family, groups[there], lengths)
-                left = left[~there]
-                if not len(left):
-                    break
+        lengths = np.flatnonzero(self._of_length[family][1 : int(gone.length[0])])[::-1].astype(np.uint8) + np.uint8(1)
+        size = len(lengths)
+        for start in range(0, len(gone) if size else 0, _COVERS_AT_ONCE):
+            some = gone[start : start + _COVERS_AT_ONCE]
+            around = Prefixes.cut(np.repeat(some.hi, size), np.repeat(some.lo, size), np.tile(lengths, len(some)))
+            slots = self.prefixes[family].find(around)
+            groups = np.where(slots < 0, NONE, self._routes[family].numbers[slots]).reshape(-1, size)
+            longest = (groups > 0).argmax(axis=1)
+            groups = np.maximum(groups[np.arange(len(some)), longest], 0)
+            found[start : start + len(some)] = self._groups.records(family, groups, lengths[longest])
         return found
 
     def _fill(self, family: Family, prefixes: Prefixes, records: Words, *, collapse: bool = False) -> None:
@@ -233,7 +236,7 @@ class LearnedRoutes:
 class _View(Mapping[int, Route]):
     """Routes by key, made as they are asked for."""
 
-    def __init__(self, family: Family, routes: Exact, groups: Groups) -> None:
+    def __init__(self, family: Family, routes: Column, groups: Groups) -> None:
         self._family, self._routes, self._groups = family, routes, groups
 
     def __getitem__(self, key: int) -> Route:

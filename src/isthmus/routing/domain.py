@@ -9,6 +9,7 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,9 @@ from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
 
 _TRY_AGAIN_S: Final = 1.0
+_FEW: Final = 512  # prefixes
+_GATHER_S: Final = 0.005
+"""So long changes gather after few were read: many that are read together cost little more than one."""
 _NOBODY: Final[dict[Family, tuple[Family, int]]] = {4: parse_address("192.0.0.8"), 6: parse_address("100::1")}
 """The next hop of what we announce, which the daemon replaces by its own address (RFC 7600, RFC 6666)."""
 
@@ -48,27 +52,29 @@ class Domain:
         folder: Path,
         table: Table,
         resolve: Resolve,
+        daemon: Daemon | None = None,
     ) -> None:
-        """Start its daemon in a network namespace, with its files in ``folder``. ``DaemonError`` if it can't be."""
-        self.vpc, self.speaker = vpc, speaker
-        self.lost: frozenset[str] = frozenset(str(neighbor.address) for neighbor in speaker.neighbors)
-        self._namespace, self._folder = namespace, folder
-        self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
-        self._by_marker: dict[tuple[int, int, int], str] = {
-            neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors
-        }
+        """Its daemon runs in a network namespace, with its files in ``folder``. Without one, ``serve`` starts it."""
+        self.vpc, self.namespace = vpc, namespace
+        self.lost: frozenset[str] = frozenset()
+        self._folder = folder
+        self._by_name: dict[str, str] = {}
+        self._by_marker: dict[tuple[int, int, int], str] = {}
+        self._know(speaker)
         self.rib = Rib(table, resolve, self._peer)
         self._untold: set[Family] = set(speaker.families)  # where the daemon has not said all yet
         self._due = 0.0  # when a daemon that ended is started again
+        self._gathers = 0.0  # until then the session is not listened to; 0: it is
         self._epoll = select.epoll()
         self._daemon: Daemon | None = None
         self._watch: Watch | None = None
+        if daemon:
+            self._try(lambda: daemon, 0.0)
         agent = Agent(speaker.asn, int(speaker.router_id) ^ 1 or 2, speaker.asn, speaker.families)
         self._session = Session(agent, self._connect)
         self._epoll.register(self._session.fileno(), select.EPOLLIN)
         for family in speaker.families:
             self._session.complete(family)
-        self._start()
 
     def fileno(self) -> int:
         """Readable when ``serve`` has something to do."""
@@ -79,13 +85,18 @@ class Domain:
         waits = [self._session.timeout(now)]
         if self._daemon is None:
             waits.append(max(0.0, self._due - now))
+        if self._gathers:
+            waits[0] = max(0.0, self._gathers - now)
         return 0.0 if self.rib.pending else min(waits)
 
     def serve(self, now: float) -> Iterator[Changed]:
         """Read what there is, and pass on at most one portion of changes: to be used up."""
         self._look_after(now)
+        if self._gathers and now >= self._gathers:
+            self._gathers = 0.0
+            self._epoll.modify(self._session.fileno(), select.EPOLLIN)
         heard = 0
-        for event in self._session.pump(now):
+        for event in () if self._gathers else self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
                 heard += len(event.prefixes)
@@ -96,6 +107,9 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
+        if 0 < heard < _FEW:
+            self._gathers = now + _GATHER_S
+            self._epoll.modify(self._session.fileno(), 0)
         if self.rib.due(heard) and (changed := self.rib.flush()):
             yield changed
 
@@ -103,6 +117,27 @@ class Domain:
     def settled(self) -> bool:
         """True if every session is up, and all that was told is passed on."""
         return not (self.lost or self._untold or self.rib.pending)
+
+    def can_follow(self, speaker: Speaker, namespace: str) -> bool:
+        """False where it would be another speaker, and not the same one with other neighbours."""
+        mine, nobody = self.speaker, ()
+        return self.namespace == namespace and replace(speaker, neighbors=nobody) == replace(mine, neighbors=nobody)
+
+    def check(self, speaker: Speaker) -> None:
+        """``DaemonError`` if its daemon would not take this configuration."""
+        if self._daemon and speaker != self.speaker:
+            self._daemon.check(bird_config(speaker))
+
+    def follow(self, speaker: Speaker) -> None:
+        """Have other neighbours. The sessions with those that stay as they are stay up."""
+        if speaker == self.speaker:
+            return
+        self._know(speaker)
+        if self._daemon:
+            try:
+                self._daemon.reconfigure(bird_config(speaker))
+            except DaemonError as error:
+                _log.error("%s: %s", self.vpc, error)
 
     def tell(self, changes: Mapping[Family, Mapping[int, Announcement | None]]) -> None:
         """Announce and withdraw prefixes, by key."""
@@ -145,7 +180,7 @@ class Domain:
 
     def _connect(self) -> socket.socket:
         feed = self.speaker.feed
-        with inside(self._namespace):
+        with inside(self.namespace):
             made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             made.bind((str(feed.agent), 0))
@@ -155,11 +190,28 @@ class Domain:
             raise
         return made
 
-    def _start(self) -> None:
-        with inside(self._namespace):
-            self._daemon = Daemon(self._folder, bird_config(self.speaker))
-        self._watch = Watch(self._daemon.control_socket)
-        for fd in (self._daemon.fileno(), self._watch.fileno()):
+    def _know(self, speaker: Speaker) -> None:
+        """These are the neighbours; those that are new have no session yet."""
+        known = frozenset(self._by_name.values())
+        self.speaker = speaker
+        self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
+        self._by_marker = {neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors}
+        now = frozenset(self._by_name.values())
+        self.lost = self.lost & now | now - known
+
+    def _try(self, daemon: Callable[[], Daemon], now: float) -> None:
+        """Have this daemon; if it can't be had, another attempt is made later, which finds it if it runs."""
+        try:
+            self._listen(daemon())
+        except (DaemonError, ControlError) as error:
+            _log.error("%s: %s", self.vpc, error)
+            self._due = now + _TRY_AGAIN_S
+
+    def _listen(self, daemon: Daemon) -> None:
+        """Hear of its sessions from now on. ``ControlError`` if it does not say anything."""
+        self._watch = Watch(daemon.control_socket)
+        self._daemon = daemon
+        for fd in (daemon.fileno(), self._watch.fileno()):
             self._epoll.register(fd, select.EPOLLIN)
         states = self.neighbors()
         self.lost = frozenset(
@@ -172,11 +224,7 @@ class Domain:
         """Hear what became of sessions, and start a daemon that has ended once more."""
         if self._daemon is None:
             if now >= self._due:
-                try:
-                    self._start()
-                except (DaemonError, ControlError) as error:
-                    _log.error("%s: %s", self.vpc, error)
-                    self._due = now + _TRY_AGAIN_S
+                self._try(lambda: start(self.speaker, self.namespace, self._folder), now)
             return
         if self._watch:
             for change in self._watch.changes():
@@ -204,6 +252,12 @@ class Domain:
         self._daemon.stop()
         self._daemon, self._watch, self._due = None, None, now + _TRY_AGAIN_S
         self.lost = frozenset(self._by_name.values())
+
+
+def start(speaker: Speaker, namespace: str, folder: Path) -> Daemon:
+    """The daemon of a domain. ``DaemonError`` if it can't be started."""
+    with inside(namespace):
+        return Daemon(folder, bird_config(speaker))
 
 
 class _Heard(Mapping[int, Heard]):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.datapath.fib.exact import NONE, Exact, Slots
+from isthmus.datapath.fib.exact import NONE, Column, Exact, Slots
 from isthmus.datapath.store import TableFull
 from isthmus.routing.bgp.attributes import Attributes
 from isthmus.routing.bgp.updates import Batch
@@ -61,7 +61,15 @@ class Table(Protocol):
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         """The number of a metric with next hops."""
 
-    def write(self, family: Family, prefixes: Prefixes, groups: npt.NDArray[np.int32]) -> None:
+    @property
+    def prefixes(self) -> Mapping[Family, Exact]:
+        """All prefixes."""
+
+    @property
+    def notes(self) -> Mapping[Family, Column]:
+        """What is kept of each by whoever fills the table."""
+
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
         """Set the group of every prefix, 0: withdrawn. TableFull: it is to be cleared, and filled anew."""
 
     def clear(self) -> None:
@@ -75,23 +83,36 @@ class Changed(NamedTuple):
     keys: Prefixes
 
 
+class _Waiting(NamedTuple):
+    """Prefixes that are to be flushed, and their slots while the table is not built anew."""
+
+    prefixes: Prefixes
+    slots: Slots
+    built: int
+
+
 class Rib:
-    """Takes what the session says, and passes on what packets are to follow when it is flushed."""
+    """Takes what the session says, and passes on what packets are to follow when it is flushed.
+
+    The row of a prefix's path stands beside its route in the table (``notes``), which is emptied first."""
 
     def __init__(self, table: Table, resolve: Resolve, who: WhoTold) -> None:
         self._table = table
+        self._table.clear()
         self._kinds = Kinds(resolve, who)
-        self._routes = {family: Exact() for family in FAMILIES}
+        self._prefixes, self._routes = table.prefixes, table.notes
+        for routes in self._routes.values():
+            routes.clear()
         self._several: list[tuple[int, ...]] = []  # rows of prefixes with several paths
         self._unused: list[int] = []  # places there
-        self._changed: dict[Family, list[Prefixes]] = {family: [] for family in FAMILIES}
+        self._changed: dict[Family, list[_Waiting]] = {family: [] for family in FAMILIES}
         self._alone: dict[tuple[int, int], int] = {}  # groups by metric and via
         self._pause, self._pause_ends = 0.0, 0.0
 
     def take(self, batch: Batch) -> None:
         """Note the routes of a batch."""
         routes, kinds = self._routes[batch.family], self._kinds
-        slots = routes.place(batch.prefixes)
+        slots = self._prefixes[batch.family].place(batch.prefixes)
         rows = np.full(len(slots), NONE, np.int64)
         told = np.flatnonzero(batch.which >= 0)
         which, path_ids = batch.which[told], batch.path_ids[told]
@@ -101,13 +122,11 @@ class Rib:
         rows[told] = made[np.cumsum(first) - 1]
 
         now = routes.numbers[slots].astype(np.int64)
-        last = routes.lasts(slots)
+        last = self._prefixes[batch.family].lasts(slots)
         known = now >= 0
         plain = (now == NONE) | (known & (kinds.rows["path_id"][np.where(known, now, 0)] == batch.path_ids))
         if not last.all():
-            again = np.zeros(len(routes.numbers), np.bool_)
-            again[slots[~last]] = True
-            plain &= ~again[slots]
+            plain &= ~np.isin(slots, slots[~last])
         old = now[plain & known]
         kinds.use(rows[plain & (rows >= 0)], old)
         routes.set(slots[plain], rows[plain].astype(np.int32))
@@ -118,12 +137,12 @@ class Rib:
         ):
             left.append(self._join(routes, slot, number, row))
         kinds.sweep(np.concatenate(left))
-        self._changed[batch.family].append(batch.prefixes)
+        self._changed[batch.family].append(_Waiting(batch.prefixes, slots, self._prefixes[batch.family].built))
 
     def clear(self) -> None:
         """Forget all that was learned; the next flushes withdraw it."""
         for family, routes in self._routes.items():
-            self._changed[family].append(routes.prefixes(routes.slots()))
+            self._wait(family, routes.slots())
             routes.clear()
         self._kinds.clear()
         self._several, self._unused = [], []
@@ -133,15 +152,15 @@ class Rib:
         self._alone.clear()
         rows = np.zeros(len(self._kinds.rows), np.bool_)
         rows[self._kinds.resolve_again()] = True
-        for changed in self._of(rows):
-            self._changed[changed.family].append(changed.keys)
+        for family, slots in self._of(rows):
+            self._wait(family, slots)
 
     @property
     def pending(self) -> int:
         """Prefixes that are to be flushed."""
         if self._pause_ends and time.monotonic() < self._pause_ends:
             return 0
-        return sum(len(part) for parts in self._changed.values() for part in parts)
+        return sum(len(part.slots) for parts in self._changed.values() for part in parts)
 
     def due(self, heard: int) -> bool:
         """False where more is on its way, after so many prefixes at once: a larger portion costs less."""
@@ -151,12 +170,11 @@ class Rib:
         """Write the changes of one family, of so many prefixes at most, and say which; None: there are none."""
         if not self.pending:
             return None
-        family = next(family for family, parts in self._changed.items() if any(map(len, parts)))
-        waiting = Prefixes.joined(self._changed[family])
-        prefixes, rest = waiting[:most], waiting[most:]
-        self._changed[family] = [rest] if len(rest) else []
+        family = next(family for family, parts in self._changed.items() if any(len(part.slots) for part in parts))
+        prefixes, slots = self._next(family, most)
+        known = slots >= 0  # the others were forgotten with their routes
         try:
-            self._table.write(family, prefixes, self._groups(family, prefixes))
+            self._table.write(family, prefixes[known], slots[known], self._groups(family, slots[known]))
         except TableFull as full:
             self._start_over(full)
         else:
@@ -170,14 +188,34 @@ class Rib:
 
     def keys_of(self, peers: set[str]) -> Iterator[Changed]:
         """The prefixes of which one of these neighbours told."""
-        return self._of(self._kinds.told_by(peers))
+        for family, slots in self._of(self._kinds.told_by(peers)):
+            yield Changed(family, self._prefixes[family].prefixes(slots))
 
     def paths(self, family: Family) -> Mapping[int, Paths]:
         """All paths by prefix key, made as they are asked for: a view."""
         return _View(self, family)
 
-    def _of(self, wanted: npt.NDArray[np.bool_]) -> Iterator[Changed]:
-        """The prefixes that have a path of one of these kinds."""
+    def _wait(self, family: Family, slots: Slots) -> None:
+        """These are to be flushed."""
+        table = self._prefixes[family]
+        self._changed[family].append(_Waiting(table.prefixes(slots), slots, table.built))
+
+    def _next(self, family: Family, most: int) -> tuple[Prefixes, Slots]:
+        """So many of those that are to be flushed."""
+        table, waiting = self._prefixes[family], self._changed[family]
+        taken: list[_Waiting] = []
+        while waiting and most > 0:
+            part = waiting.pop(0)
+            if len(part.slots) > most:
+                waiting.insert(0, _Waiting(part.prefixes[most:], part.slots[most:], part.built))
+                part = _Waiting(part.prefixes[:most], part.slots[:most], part.built)
+            most -= len(part.slots)
+            taken.append(part)
+        slots = [part.slots if part.built == table.built else table.find(part.prefixes) for part in taken]
+        return Prefixes.joined([part.prefixes for part in taken]), np.concatenate(slots)
+
+    def _of(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[Family, Slots]]:
+        """The slots of prefixes that have a path of one of these kinds."""
         for family, routes in self._routes.items():
             slots = routes.slots()
             numbers = routes.numbers[slots].astype(np.int64)
@@ -187,7 +225,7 @@ class Rib:
             for place in np.flatnonzero(~alone).tolist():
                 mine[place] = wanted[list(self._rows(int(numbers[place])))].any()
             if mine.any():
-                yield Changed(family, routes.prefixes(slots[mine]))
+                yield family, slots[mine]
 
     def _paths(self, number: int) -> Paths:
         kinds = self._kinds
@@ -209,7 +247,7 @@ class Rib:
             return ()
         return (number,) if number >= 0 else self._several[_SEVERAL - number]
 
-    def _join(self, routes: Exact, slot: int, path_id: int, row: int) -> Rows:
+    def _join(self, routes: Column, slot: int, path_id: int, row: int) -> Rows:
         """Note one path (``row``: NONE: withdrawn) of a prefix that has several, or is told of several times."""
         number = int(routes.numbers[slot])
         ids = self._kinds.rows["path_id"]
@@ -231,11 +269,9 @@ class Rib:
         routes.set(np.array([slot]), np.array([number], np.int32))
         return old
 
-    def _groups(self, family: Family, prefixes: Prefixes) -> npt.NDArray[np.int32]:
+    def _groups(self, family: Family, slots: Slots) -> npt.NDArray[np.int32]:
         """The groups of prefixes, 0: none."""
-        routes = self._routes[family]
-        slots: Slots = routes.find(prefixes)
-        numbers = np.where(slots < 0, NONE, routes.numbers[slots]).astype(np.int64)
+        numbers = self._routes[family].numbers[slots].astype(np.int64)
         alone = numbers >= 0
         groups = np.zeros(len(numbers), np.int32)
         groups[alone] = self._groups_alone(numbers[alone])
@@ -270,7 +306,8 @@ class Rib:
         _log.error("%s; all routes learned here are taken back, and tried again in %.0f s", full, self._pause)
         self._table.clear()
         for family, routes in self._routes.items():
-            self._changed[family] = [routes.prefixes(routes.slots())]
+            self._changed[family] = []
+            self._wait(family, routes.slots())
 
 
 class _View(Mapping[int, Paths]):

@@ -78,11 +78,6 @@ class Prefixes:
             for hi, lo, length in zip(*columns, strict=True):
                 yield (1 << 128 | hi << 64 | lo) >> 128 - length
 
-    def shortened(self, length: int) -> Prefixes:
-        """The prefixes of one length around these, which are longer."""
-        size = np.full(len(self), length, np.uint8)
-        return Prefixes(self.hi & _MASKS[0][length], self.lo & _MASKS[1][length], size)
-
 
 def halves(key: int) -> tuple[int, int, int]:
     """The two words and the length of one key."""

@@ -22,12 +22,9 @@ class Routes:
     """What every VPC routes. Of one prefix the own route counts, whatever the metrics."""
 
     def __init__(self, tables: Tables, learned: Learned, down: frozenset[Down]) -> None:
-        self._tables, self._learned = tables, learned
-        self._own = {
-            (name, family): _own(vpc.routes.get(family, ()), down)
-            for name, vpc in tables.vpcs.items()
-            for family in FAMILIES
-        }
+        self._tables, self._learned, self._down = tables, learned, down
+        self._own: dict[tuple[str, Family], dict[int, Heard]] = {}
+        self._read()
 
     def of(self, vpc: str, family: Family) -> tuple[Mapping[int, Heard], Mapping[int, Heard]]:
         """The own and the learned routes of a VPC in one family."""
@@ -40,13 +37,13 @@ class Routes:
 
     def set_down(self, down: frozenset[Down]) -> dict[tuple[str, Family], list[int]]:
         """Of the own routes those that go down or come up, by VPC and family."""
-        changed = {}
-        for (vpc, family), before in self._own.items():
-            now = _own(self._tables.vpcs[vpc].routes.get(family, ()), down)
-            if now != before:
-                self._own[vpc, family] = now
-                changed[vpc, family] = [key for key, heard in now.items() if heard != before[key]]
-        return changed
+        self._down = down
+        return self._read()
+
+    def follow(self, tables: Tables) -> dict[tuple[str, Family], list[int]]:
+        """Other tables: of the own routes those that came, went or are different, by VPC and family."""
+        self._tables = tables
+        return self._read()
 
     def covering(self, vpc: str, family: Family, low: int, high: int) -> tuple[int, Heard | None]:
         """The longest route that holds all of low..high, and its key; (0, None) if there is none."""
@@ -103,6 +100,17 @@ class Routes:
                     if piece in wanted and _below(family, key, piece):
                         piece.witness = key
                         del wanted[piece]
+
+    def _read(self) -> dict[tuple[str, Family], list[int]]:
+        """Read the own routes from the tables; which are other than before."""
+        before, self._own, changed = self._own, {}, {}
+        for name, vpc in self._tables.vpcs.items():
+            for family in FAMILIES:
+                was, now = before.get((name, family), {}), _own(vpc.routes.get(family, ()), self._down)
+                self._own[name, family] = now
+                if now != was:
+                    changed[name, family] = [key for key in {**was, **now} if now.get(key) != was.get(key)]
+        return changed
 
 
 def is_passed_on(heard: Heard) -> bool:

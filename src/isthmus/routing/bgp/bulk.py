@@ -204,3 +204,7 @@ def _values(
             case a.LARGE_COMMUNITIES:
                 found.large_at[who], found.large_end[who] = at, at + size
     return fine
+
+
+NOTHING: Final = ordinary(bytes(24), (), (), internal=True)
+"""Of no UPDATEs."""

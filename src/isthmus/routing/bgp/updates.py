@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from isthmus.routing.bgp import nlri
 from isthmus.routing.bgp.attributes import MP_REACH, MP_UNREACH, OPTIONAL, TRANSITIVE, Attributes
-from isthmus.routing.bgp.bulk import Ordinary, ordinary
+from isthmus.routing.bgp.bulk import NOTHING, Ordinary, ordinary
 from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.received import Counts, Found, Interpreter, Said, Span, TreatAsWithdraw, decoded
 from isthmus.routing.bgp.wire import FAMILY_OF, BgpError, Code
@@ -119,10 +119,14 @@ class Updates:
 
         ``nlri.PADDING`` must follow the data. Raises ``Broken``.
         """
-        bulk = ordinary(data, bodies if len(bodies) >= self._many else (), self._families, internal=self._internal)
+        if len(bodies) < self._many:
+            bulk, rest = NOTHING, list(range(len(bodies)))
+        else:
+            bulk = ordinary(data, bodies, self._families, internal=self._internal)
+            rest = np.flatnonzero(~bulk.ok).tolist()
         others: dict[Family, list[tuple[int, _Field]]] = {family: [] for family in FAMILIES}
         ended: list[EndOfRib] = []
-        for index in np.flatnonzero(~bulk.ok).tolist() if len(bulk.ok) else range(len(bodies)):
+        for index in rest:
             try:
                 found = list(self._each(data, *bodies[index]))
             except BgpError as error:
@@ -144,6 +148,8 @@ class Updates:
     def _batch(self, family: Family, data: bytes, bulk: Ordinary, others: list[tuple[int, _Field]]) -> Batch | None:
         """The routes of one family: those of the UPDATEs read in bulk, and those of others, by number of UPDATE."""
         index, starts, ends = bulk.fields(family)
+        if not len(index) and not others:
+            return None
         said = [field.said for _, field in others if field.said is not None]
         sets = bulk.sets(data, index, said)
         which = order = np.arange(len(index))
@@ -154,8 +160,6 @@ class Updates:
             which = np.concatenate((which, np.where(mine, len(which) - 1 + np.cumsum(mine), -1)))[order]
             starts = np.concatenate((starts, [field.start for _, field in others]))[order]
             ends = np.concatenate((ends, [field.end for _, field in others]))[order]
-        if not len(which):
-            return None
         fields = zip(starts.tolist(), ends.tolist(), strict=True)
         try:
             counts, path_ids, prefixes = nlri.decode(family, data, fields, with_ids=family in self._with_ids)
