@@ -85,12 +85,19 @@ def encoded(routes: Table, family: Family) -> bytes:
     return b"".join(updates)
 
 
-def speak(connection: socket.socket, asn: int, router_id: int, families: Sequence[Family], updates: bytes) -> None:
-    """Open a session on a connected, blocking socket, send all, and stay silent; OSError if the peer closes it.
+def greet(connection: socket.socket, asn: int, router_id: int, families: Sequence[Family]) -> None:
+    """Open a session on a connected, blocking socket; OSError if the peer closes it.
 
     A hold time of 0 is asked for, so that nothing needs to be said afterwards."""
     connection.sendall(Open(asn, 0, router_id, frozenset(families), extended_messages=False).encode() + KEEPALIVE)
     heard = b""
     while len(heard) < 29 + 19:  # OPEN and KEEPALIVE
-        heard += connection.recv(4096)
+        if not (some := connection.recv(4096)):
+            raise ConnectionError("the peer wants no session")
+        heard += some
+
+
+def speak(connection: socket.socket, asn: int, router_id: int, families: Sequence[Family], updates: bytes) -> None:
+    """Open a session, send all, and stay silent; see ``greet``."""
+    greet(connection, asn, router_id, families)
     connection.sendall(updates + b"".join(map(writer.end_of_rib, families)))

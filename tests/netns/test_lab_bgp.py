@@ -1,10 +1,12 @@
 """A lab whose externals speak BGP: example 4 by real daemons, the questions about routes, and what happens to traffic
-when a way is lost by its cable, or by a withdrawal; and what neighbours hear of another configuration."""
+when a way is lost by its cable, by silence, or by a withdrawal; and what neighbours hear of another configuration."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import pytest
 from isthmus.lab import control
 from isthmus.lab.demo.outside import EXTERNALS
 from isthmus.lab.externals import cables, daemons
+from isthmus.lab.process import working_below
 from isthmus.lab.state import State
 from tests.netns.labs import EXAMPLES, isthmus
 
@@ -113,6 +116,18 @@ def test_trace_knows_the_conversations_of_the_gateway(up: None) -> None:
     same = traced("--proto", "udp", "--sport", str(flow["sent"]["sport"]), "--dport", "53")
     assert (same["flow"], same["to"]) == ("followed", "vpc-e1")
     assert {key: same["delivered"][key] for key in ("src", "dst", "sport", "dport")} == flow["seen"]
+
+
+def test_a_neighbour_that_falls_silent_is_left_and_taken_again(up: None) -> None:
+    """Its link is up, and the session would last for a minute and a half: BFD alone can tell."""
+    until(lambda: way() == "vpc-e1")
+    (daemon,) = working_below([State(NAME).external("vpc-e1")])
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        until(lambda: way() == "vpc-e2")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    until(lambda: way() == "vpc-e1")
 
 
 def test_a_withdrawn_route_is_left(up: None) -> None:

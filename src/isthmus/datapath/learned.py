@@ -16,7 +16,7 @@ from isthmus.datapath.fib.blocks import Blocks, Words, fence
 from isthmus.datapath.fib.exact import NONE, Column, Exact, Slots
 from isthmus.datapath.fib.groups import Groups, Used
 from isthmus.datapath.fib.lpm import LongestPrefix
-from isthmus.tables.address import FAMILIES, Family
+from isthmus.tables.address import BITS, FAMILIES, Family
 from isthmus.tables.entries import NextHop, Origin, Route
 from isthmus.tables.learned import key_prefix
 from isthmus.tables.prefixes import Prefixes
@@ -120,9 +120,11 @@ class LearnedTable:
         """The records that the routes need."""
         for family, routes in self._routes.items():
             slots = routes.slots()
-            both = routes.numbers[slots].astype(np.int64) << 8 | self.prefixes[family].length[slots]
-            for each in np.unique(both).tolist():
-                yield Used(family, each >> 8, each & 255)
+            numbers = routes.numbers[slots]
+            found = np.zeros((numbers.max(initial=0) + 1, BITS[family] + 1), np.bool_)  # sorting them takes far longer
+            found[numbers, self.prefixes[family].length[slots]] = True
+            for number, length in np.argwhere(found).tolist():
+                yield Used(family, number, length)
 
     def dump(self, family: Family, content: Callable[[int], Content]) -> tuple[Change, ...]:
         """What packets find, in canonical form: equal routes give equal dumps, whatever came before.

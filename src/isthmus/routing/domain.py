@@ -32,6 +32,9 @@ from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
 
 _TRY_AGAIN_S: Final = 1.0
+_FEW: Final = 512  # prefixes
+_GATHER_S: Final = 0.005
+"""So long changes gather after few were read: many that are read together cost little more than one."""
 _NOBODY: Final[dict[Family, tuple[Family, int]]] = {4: parse_address("192.0.0.8"), 6: parse_address("100::1")}
 """The next hop of what we announce, which the daemon replaces by its own address (RFC 7600, RFC 6666)."""
 
@@ -61,6 +64,7 @@ class Domain:
         self.rib = Rib(table, resolve, self._peer)
         self._untold: set[Family] = set(speaker.families)  # where the daemon has not said all yet
         self._due = 0.0  # when a daemon that ended is started again
+        self._gathers = 0.0  # until then the session is not listened to; 0: it is
         self._epoll = select.epoll()
         self._daemon: Daemon | None = None
         self._watch: Watch | None = None
@@ -81,14 +85,19 @@ class Domain:
         waits = [self._session.timeout(now)]
         if self._daemon is None:
             waits.append(max(0.0, self._due - now))
+        if self._gathers:
+            waits[0] = max(0.0, self._gathers - now)
         wait = self.rib.wait(now)
         return min(waits) if wait is None else min(*waits, wait)
 
     def serve(self, now: float) -> Iterator[Changed]:
         """Read what there is, and pass on at most one portion of changes: to be used up."""
         self._look_after(now)
+        if self._gathers and now >= self._gathers:
+            self._gathers = 0.0
+            self._epoll.modify(self._session.fileno(), select.EPOLLIN)
         heard = 0
-        for event in self._session.pump(now):
+        for event in () if self._gathers else self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
                 heard += len(event.prefixes)
@@ -99,6 +108,9 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
+        if 0 < heard < _FEW:
+            self._gathers = now + _GATHER_S
+            self._epoll.modify(self._session.fileno(), 0)
         if self.rib.due(heard, now) and (changed := self.rib.flush()):
             yield changed
 

@@ -27,8 +27,6 @@ from isthmus.tables.prefixes import Prefixes
 
 AT_ONCE: Final = 1 << 15
 """Prefixes that are written in one go: some tens of milliseconds."""
-REST_S: Final = 0.005
-"""Between two portions that are not whole."""
 _FLOOD: Final = 4096  # prefixes at once, behind which there are more
 _SEVERAL: Final = -2  # numbers from here downwards are of prefixes with several paths
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # after the table was full
@@ -109,7 +107,7 @@ class Rib:
         self._unused: list[int] = []  # places there
         self._changed: dict[Family, list[_Waiting]] = {family: [] for family in FAMILIES}
         self._alone: dict[tuple[int, int], int] = {}  # groups by metric and via
-        self._rest_ends = self._pause = self._pause_ends = 0.0
+        self._pause = self._pause_ends = 0.0
 
     def take(self, batch: Batch) -> None:
         """Note the routes of a batch."""
@@ -163,11 +161,8 @@ class Rib:
         return sum(len(part.slots) for parts in self._changed.values() for part in parts)
 
     def wait(self, now: float) -> float | None:
-        """Seconds until it is time to flush; None: there is nothing. Few changes wait for more to come soon after."""
-        if not self.pending:
-            return None
-        ends = self._pause_ends if self.pending >= AT_ONCE else max(self._pause_ends, self._rest_ends)
-        return max(0.0, ends - now)
+        """Seconds until it is time to flush; None: there is nothing."""
+        return max(0.0, self._pause_ends - now) if self.pending else None
 
     def due(self, heard: int, now: float) -> bool:
         """True if it is time. ``heard``: so many prefixes at once; where more are on their way, a larger portion costs
@@ -178,7 +173,6 @@ class Rib:
         """Write the changes of one family, of so many prefixes at most, and say which; None: there are none."""
         if not self.pending:
             return None
-        self._rest_ends = time.monotonic() + REST_S
         family = next(family for family, parts in self._changed.items() if any(len(part.slots) for part in parts))
         prefixes, slots = self._next(family, most)
         known = slots >= 0  # the others were forgotten with their routes

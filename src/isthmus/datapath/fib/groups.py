@@ -57,22 +57,25 @@ class Room:
     """Runs of slots from ``first`` on."""
 
     def __init__(self, what: str, first: int, count: int) -> None:
-        self._what, self._count = what, count
+        self._what, self._count, self.left = what, count, count
         self._top, self._end = first, first + count
         self._free: dict[int, list[int]] = defaultdict(list)
 
     def take(self, count: int) -> int:
         """The first of so many. Raises ``TableFull``."""
         if self._free[count]:
-            return self._free[count].pop()
-        if self._top + count > self._end:
+            first = self._free[count].pop()
+        elif self._top + count > self._end:
             raise TableFull(self._what, self._count)
-        self._top += count
-        return self._top - count
+        else:
+            first, self._top = self._top, self._top + count
+        self.left -= count
+        return first
 
     def give(self, first: int, count: int) -> None:
         """Back, for runs of the same length."""
         self._free[count].append(first)
+        self.left += count
 
 
 class Marks:
@@ -124,8 +127,9 @@ class Groups:
 
     @property
     def ripe(self) -> bool:
-        """True if so many records were made that it is time to collect those that nothing needs."""
-        return self._made >= RIPE
+        """True if it is time to collect the records that nothing needs: many were made, and room becomes scarce.
+        Whoever does it looks at every route."""
+        return self._made >= RIPE and (self._route_room.left < ROUTES // 2 or self._hop_room.left < HOPS - RIPE)
 
     def group(self, number: int) -> Group:
         """Metric and next hops."""

@@ -1,0 +1,64 @@
+"""Records of learned routes: made as they are needed, and had again when room becomes scarce."""
+
+from __future__ import annotations
+
+from itertools import count
+from mmap import mmap
+
+import numpy as np
+
+from isthmus.datapath.fib.groups import HOPS, RIPE, ROUTES, Groups, Marks, Used
+from isthmus.datapath.store import Table
+from isthmus.tables.entries import AttachmentKey, NextHop, Origin
+from isthmus.tables.layout import RECORDS
+
+HOP = NextHop(AttachmentKey("e1", "eth1"), 1 << 96, Origin("BGP"), None, "10.9.0.2")
+LENGTHS = np.arange(8, 25, dtype=np.uint8)
+
+
+def table(name: str, room: int) -> Table:
+    return Table(name, RECORDS[name], 1, mmap(-1, (1 + room) * 2 * RECORDS[name].size))
+
+
+def groups() -> Groups:
+    routes, hops = table("route", ROUTES), table("hop", HOPS)
+    return Groups(routes, hops, Marks(routes, hops), lambda *_: bytes(RECORDS["hop"].size))
+
+
+def records(ours: Groups, metric: int, *lengths: int) -> list[int]:
+    """Those of routes with a metric of their own, of these prefix lengths."""
+    number = ours.number(metric, (HOP,))
+    made = ours.records(4, np.full(len(lengths), number, np.int32), np.array(lengths, np.uint8))
+    assert not ours.refused
+    return [int(slot) for slot in made]
+
+
+def test_records_are_collected_when_room_is_scarce_and_not_before() -> None:
+    ours = groups()
+    metrics = count()
+    for _ in range(3):  # three times makes more than there is room for
+        made = 0
+        while not ours.ripe:
+            made += len(set(records(ours, next(metrics), *LENGTHS)))
+        assert ROUTES // 2 < made < ROUTES // 2 + RIPE
+        ours.collect(set(), lambda: None)
+
+
+def test_next_hops_are_collected_as_soon_as_many_were_made() -> None:
+    ours = groups()
+    made = 0
+    while not ours.ripe:
+        records(ours, made, 24)
+        made += 1
+    assert made == RIPE + 1
+
+
+def test_what_routes_need_is_not_collected() -> None:
+    ours = groups()
+    before = {metric: records(ours, metric, *LENGTHS) for metric in range(10)}
+    needed = range(5)
+    ours.collect({Used(4, ours.number(metric, (HOP,)), 24) for metric in needed}, lambda: None)
+    kept = {before[metric][-1] for metric in needed}
+    assert {records(ours, metric, 24)[0] for metric in needed} == kept
+    fresh = {slot for metric in range(1000, 1200) for slot in records(ours, metric, 24)}
+    assert not fresh & kept
