@@ -5,7 +5,6 @@ source: generate --XDP_TX-- in [baseline] out ------- sink: verify
 
 import math
 import os
-import random
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -22,23 +21,19 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 
 from isthmus.bench import BenchError, conntrack
-from isthmus.bench.baselines import KernelForward, KernelNftablesNat, KernelNftablesPool, LpmTrie, XdpRedirect
-from isthmus.bench.configuration import PRIVATE, Conversation, learned_traffic, stateful_traffic, static_traffic
+from isthmus.bench.baselines import KernelForward, KernelNftablesNat, KernelNftablesPool, XdpRedirect
+from isthmus.bench.configuration import PRIVATE, Conversation, stateful_traffic, static_traffic
 from isthmus.bench.gateway import StatefulNat, StaticNat, StaticNatTcp
 from isthmus.bench.generator import Burst, Generator, destinations, require_delivery, template
-from isthmus.bench.internet import prefixes
-from isthmus.bench.learned import FEW, LearnedRoutes
 from isthmus.bench.run import Effort, new_flow_rates
 from isthmus.bench.subject import Arrival, FlowSubject, Subject
 from isthmus.bench.tags import KINDS, Kind, Tag
 from isthmus.bench.throughput import KernelForwardTcp, Stream, TcpSubject
 from isthmus.bench.topology import PREFIX, Topology, sweep
 from isthmus.datapath.netns import NAMED
-from isthmus.tables.address import Family
 
 SENT = 6_400
 FLOWS = 64_000
-ROUTES: dict[Family, list[int]] = {4: prefixes(4, 5000, random.Random(1))}
 
 
 @pytest.fixture
@@ -104,8 +99,6 @@ def test_a_udp_checksum_of_zero_is_sent_as_all_ones() -> None:
         XdpRedirect(stateful_traffic(FLOWS)),
         KernelNftablesPool(stateful_traffic(FLOWS)),
         StatefulNat("flows-64000", stateful_traffic(FLOWS)),
-        LearnedRoutes("lookups-10", {4: FEW}, learned_traffic(ROUTES[4])),
-        LpmTrie(ROUTES, learned_traffic(ROUTES[4])),
     ],
     ids=lambda subject: f"{subject.name}-{subject.traffic.flows}",
 )
