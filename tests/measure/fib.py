@@ -1,11 +1,11 @@
 """What full tables of learned routes cost in the packet path: to fill, to change, in memory, and for each packet.
 
-``python -m tests.measure.fib [--scale S] [--packets N] [--rounds R]``, as root, on a machine that does nothing else.
-Live frames go over veths through the gateway, to addresses inside random prefixes of the full table, and are counted
-where they arrive; in turn to VPCs that have learned ten routes, and all. Three shapes: each packet asks one table;
-packets ask two full tables in turn (beside one of ten routes); each packet asks two, as both are offered what it is
-for. The time of a packet is that of the whole way, generator and veths included, or of the gateway's program alone, by
-the kernel's own count. Look-ups without packets: in our tables and in the kernel's LPM trie, with the same prefixes.
+``python -m tests.measure.fib [--scale S] [--family F] [--packets N] [--rounds R]``, as root, on a machine that does
+nothing else. Live frames go over veths through the gateway, to addresses inside random prefixes of the full table, and
+are counted where they arrive; in turn to VPCs that have learned ten routes, and all. Three shapes: each packet asks one
+table; packets ask two full tables in turn (beside one of ten routes); each packet asks two, as both are offered what it
+is for. The time of a packet is that of the whole way, generator and veths included, or of the gateway's program alone,
+by the kernel's own count. Look-ups without packets: in our tables and in the kernel's LPM trie, with the same prefixes.
 """
 
 from __future__ import annotations
@@ -252,6 +252,7 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="of the Internet")
+    parser.add_argument("--family", type=int, choices=FAMILIES, action="append", help="only this one")
     parser.add_argument("--packets", type=int, default=1 << 20, help="in one round: so many addresses")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -263,7 +264,7 @@ def main() -> None:
         path.apply(learns(), bindings(ifindex))
         traffic = Traffic(path, ifindex, options.packets, stack)
         stack.enter_context(pinned(quietest_cpu()))
-        for family in FAMILIES:
+        for family in options.family or FAMILIES:
             measure(path, traffic, family, options)
         began = time.perf_counter()
         path.learned(FULL[0]).clear()
