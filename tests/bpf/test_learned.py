@@ -10,68 +10,25 @@ import pytest
 
 from isthmus.datapath import Bindings, PacketPath
 from isthmus.datapath.gateway import Outcome
-from isthmus.datapath.learned import LearnedTable
-from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, parse_address
-from isthmus.tables.entries import NextHop, Origin, Peer, Route, Tables
-from isthmus.tables.learned import Learned, key_prefix, prefix_key
+from isthmus.tables.address import BITS, FAMILIES, Family, Prefix
+from isthmus.tables.entries import Peer
+from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
-from tests.bpf.network import HOST_MAC, bindings, key, peering, tables, udp, vpc
+from tests.bpf.learning import (
+    HERE,
+    ISP,
+    ROUTERS,
+    Asking,
+    Routes,
+    Telling,
+    change,
+    check,
+    hop,
+    learns,
+)
+from tests.bpf.network import HOST_MAC, bindings, key, udp
 from tests.differential.compare import Bench
 from tests.differential.place import XDP, bench
-
-HERE, ISP = vpc("here", "p1", "10.1.1.0/24"), vpc("isp", "p2", "198.51.100.0/24")
-ROUTERS = [parse_address(f"198.51.100.{number}")[1] for number in (1, 2)]
-Routes = dict[Family, dict[int, int]]
-LENGTHS: dict[Family, list[int]] = {
-    4: [0, 3, 8, 12, 16, 20, 22, 23, 24, 24, 25, 30, 32],
-    6: [0, 16, 29, 32, 44, 48, 64, 128],
-}
-
-
-def routed() -> Tables:
-    return tables([HERE, ISP], [peering(HERE, ISP)])
-
-
-def hop(number: int) -> NextHop:
-    return NextHop(key(ISP), ROUTERS[number % 2], Origin("BGP"), None, f"peer-{number % 3}")
-
-
-def drawn(rng: random.Random, family: Family, few: int) -> int:
-    """A prefix key; of few, so that they nest and come again."""
-    length = rng.choice(LENGTHS[family])
-    bits = (
-        rng.choice([0x0A, 0x0B, 0xC0]) << 120 | rng.randrange(few) << 96 | rng.randrange(few) << 64 | rng.randrange(few)
-    )
-    return 1 << length | bits >> (128 - length) if length else 1
-
-
-def change(rng: random.Random, table: LearnedTable, routes: Routes, few: int, count: int) -> None:
-    """Some routes come, change and go in one batch."""
-    family = rng.choice(FAMILIES)
-    keys, groups = [], []
-    for _ in range(count):
-        one = rng.choice(list(routes[family])) if routes[family] and rng.random() < 0.4 else drawn(rng, family, few)
-        number = 0 if rng.random() < 0.4 else rng.randrange(1, 40)
-        keys.append(one)
-        groups.append(table.group(number, (hop(number),)) if number else 0)
-        if number:
-            routes[family][one] = number
-        else:
-            routes[family].pop(one, None)
-    table.update(family, keys, groups)
-
-
-def fresh(path: PacketPath, routes: Routes) -> object:
-    """The dump of a table that has just been made of these routes."""
-    other = path.learned("here")
-    other.clear()
-    for family in FAMILIES:
-        keys = list(routes[family])
-        other.update(family, keys, [other.group(number, (hop(number),)) for number in routes[family].values()])
-    found = path.dump()["here"]
-    other.clear()
-    assert isinstance(found, dict)
-    return found["learned"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +39,7 @@ def shared() -> Iterator[Bench]:
 
 @pytest.fixture
 def path(shared: Bench) -> PacketPath:
-    shared.path.apply(routed(), bound(shared))
+    shared.path.apply(learns(), bound(shared))
     return shared.path
 
 
@@ -115,7 +72,7 @@ def test_every_address_has_the_longest_prefix_around_it(path: PacketPath, crowd:
     rng = random.Random(crowd)
     table = path.learned("isp")
     table.clear()
-    routes: Routes = {4: {}, 6: {}}
+    routes: dict[Family, dict[int, int]] = {4: {}, 6: {}}
     for _ in range(12):
         for family in FAMILIES:
             place, bits = 1 << 16 | 0x2001 + rng.randrange(3), BITS[family] - 16
@@ -155,60 +112,44 @@ def test_random_changes_leave_what_a_fresh_build_has(path: PacketPath, seed: int
         table.update(family, gone, [0] * len(gone))
         for one in gone:
             del routes[family][one]
-        assert table.count(family) == len(routes[family])
-        assert {one: route.metric for one, route in table.routes(family).items()} == routes[family]
-    dump = path.dump()["isp"]
-    assert isinstance(dump, dict)
-    assert dump["learned"] == fresh(path, routes)
+    check(path, routes)
+
+
+@pytest.mark.parametrize("few", [3, 20])
+def test_what_updates_tell_comes_to_what_bgp_decides(path: PacketPath, few: int) -> None:
+    """Several paths of a prefix, routers that are found and lost, a session that ends."""
+    rng = random.Random(few)
+    table = path.learned("isp")
+    table.clear()
+    telling = Telling(rng, table, few)
+    for gone, happens in ((0.1, None), (0.5, telling.move), (0.3, None), (0.6, telling.lose), (0.3, telling.move)):
+        for _ in range(6):
+            telling.tell(rng.choice((1, 10, 200)), gone)
+        if happens:
+            happens()
+            telling.tell(10, gone)
+        routes = telling.flush()
+        check(path, routes)
+    assert all(routes.values())
 
 
 def test_packets_find_the_longest_prefix_while_routes_change(shared: Bench) -> None:
     rng = random.Random(1)
-    path = shared.path
-    path.apply(routed(), bound(shared))
-    for number, router in enumerate(ROUTERS):
-        path.set_neighbor(key(ISP), 4, router, HOST_MAC[:5] + bytes([number]))
-    wide = vpc("isp", "p2", "0.0.0.0/0")
-    open_ = tables([HERE, wide], [peering(HERE, wide)])
-    routes_less = open_.vpcs["isp"]._replace(routes={4: (), 6: ()})
-    path.apply(Tables({**open_.vpcs, "isp": routes_less}, open_.sides), bound(shared))
-    table = path.learned("isp")
+    asking = Asking(shared)
+    table = shared.path.learned("isp")
     table.clear()
     routes: Routes = {4: {}, 6: {}}
-    try:
-        for _ in range(30):
-            change(rng, table, routes, 3, rng.choice((1, 7, 60)))
-            told = Learned(
-                {
-                    "isp": {
-                        family: {
-                            one: Route(key_prefix(family, one), number, False, (hop(number),), Origin("BGP"))
-                            for one, number in of.items()
-                        }
-                        for family, of in routes.items()
-                    }
-                }
-            )
-            for _ in range(20):
-                to = (rng.choice([0x0A, 0x0B, 0xC0]) << 24 | rng.randrange(4) << 8 | rng.randrange(4)) << 96
-                route = told.find("isp", 4, to)
-                outcome = sent(shared, text(to))
-                if text(to).startswith("10.1.1."):
-                    continue
-                if route is None:
-                    assert outcome.verdict == Verdict.NO_ROUTE
-                else:
-                    assert outcome.verdict == Verdict.FORWARDED
-                    assert outcome.frame[5] == ROUTERS.index(route.next_hops[0].gateway or 0)
-    finally:
-        table.clear()
+    shared.verdicts.clear()
+    for _ in range(30):
+        change(rng, table, routes, 3, rng.choice((1, 7, 60)))
+        asking.ask(rng, routes, 3, 20)
+    table.clear()
+    assert {Verdict.FORWARDED, Verdict.NO_ROUTE} <= shared.verdicts.keys()
 
 
 def test_a_route_that_is_down_is_none_and_comes_back(shared: Bench) -> None:
     path = shared.path
-    wide = vpc("isp", "p2", "0.0.0.0/0")
-    open_ = tables([HERE, wide], [peering(HERE, wide)])
-    alone = Tables({**open_.vpcs, "isp": open_.vpcs["isp"]._replace(routes={4: (), 6: ()})}, open_.sides)
+    alone = learns()
     path.apply(alone, bound(shared))
     table = path.learned("isp")
     table.clear()
@@ -234,10 +175,6 @@ def test_a_route_that_is_down_is_none_and_comes_back(shared: Bench) -> None:
     finally:
         path.set_down([])
         table.clear()
-
-
-def text(address: int) -> str:
-    return ".".join(str(address >> shift & 255) for shift in (120, 112, 104, 96))
 
 
 def test_memory_follows_the_routes(path: PacketPath) -> None:

@@ -21,14 +21,13 @@ from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
 from isthmus.tables.layout import BLOCK_ENTRIES, CHUNK_BLOCKS
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
-from tests.bpf.network import HOST_MAC, key, peering, tables, udp, vpc
-from tests.bpf.test_learned import HERE, ISP, ROUTERS, bound, hop, sent
+from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
+from tests.bpf.network import HOST_MAC, key, udp
+from tests.bpf.test_learned import bound, sent
 from tests.differential.compare import Bench
 from tests.differential.place import XDP, bench
 
-WIDE = vpc("isp", "p2", "0.0.0.0/0")
-ROUTED = tables([HERE, WIDE], [peering(HERE, WIDE)])
-LEARNS = Tables({**ROUTED.vpcs, "isp": ROUTED.vpcs["isp"]._replace(routes={4: (), 6: ()})}, ROUTED.sides)
+LEARNS = learns()
 """The provider has no routes of its own."""
 OPENS = Tables(
     LEARNS.vpcs,

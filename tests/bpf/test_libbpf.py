@@ -214,6 +214,19 @@ def test_an_array_is_filled_in_one_call(loaded: BpfObject) -> None:
         cells.update_batch(key(1), bytes(24), 3)
 
 
+def test_many_entries_of_a_hash_map_are_deleted_at_once_and_none_that_is_not_there(loaded: BpfObject) -> None:
+    records = loaded.map("records")
+    for number in range(4):
+        records.update(key(number), bytes(records.value_size))
+    records.delete_batch(key(0) + key(2))
+    records.delete_batch(b"")
+    assert sorted(records.keys()) == [key(1), key(3)]
+    with pytest.raises(BpfError, match="delete 2 entries from map records .1 are gone"):
+        records.delete_batch(key(1) + key(2))
+    with pytest.raises(ValueError, match="a key has 4 bytes, and 5 are no whole number"):
+        records.delete_batch(bytes(5))
+
+
 def test_mapped_memory_is_what_the_program_reads(loaded: BpfObject) -> None:
     memory = loaded.map("cells").mmap()
     memory[7 * 8 : 8 * 8] = struct.pack("=Q", XDP_TX)

@@ -33,6 +33,7 @@ from tests.measure.internet import External, encoded, speak, table
 
 FEED: Final = "127.1.0.1"
 MOST_S: Final = 120.0
+_IDLE_S: Final = 1.0
 _fork = get_context("fork")
 
 
@@ -48,8 +49,6 @@ class Figures(NamedTuple):
 
 class Bare:
     """Counts what a session brings, and does nothing else with it."""
-
-    pending = 0
 
     def __init__(self, one: Bird) -> None:
         """Opens the session."""
@@ -89,6 +88,10 @@ class Bare:
             self.prefixes += 1
             at += 5 + (data[at + 4] + 7 >> 3)
 
+    def wait(self) -> float:
+        """Seconds until there is something to do without anything to read."""
+        return _IDLE_S
+
     def close(self) -> None:
         """End the session."""
         self._socket.close()
@@ -96,11 +99,6 @@ class Bare:
 
 class Ours:
     """The same by our session."""
-
-    @property
-    def pending(self) -> int:
-        """What is left to do without anything to read."""
-        return 0
 
     def __init__(self, one: Bird) -> None:
         """Opens the session."""
@@ -120,7 +118,11 @@ class Ours:
         """Read some."""
         for event in self._session.pump(time.monotonic()):
             if isinstance(event, Batch):
-                self.prefixes += len(event.keys)
+                self.prefixes += len(event.prefixes)
+
+    def wait(self) -> float:
+        """Seconds until there is something to do without anything to read."""
+        return _IDLE_S
 
     def close(self) -> None:
         """End the session."""
@@ -171,9 +173,9 @@ def read(birds: list[Bird], readers: list[Reader], start: Event, expected: int) 
         while sum(reader.prefixes for reader in readers) < expected:
             if time.monotonic() - began > MOST_S:
                 raise TimeoutError(f"{sum(reader.prefixes for reader in readers)} of {expected} prefixes came")
-            ready = {fd for fd, _ in epoll.poll(0 if any(reader.pending for reader in readers) else 1)}
+            ready = {fd for fd, _ in epoll.poll(min(reader.wait() for reader in readers))}
             for fd, reader in by_fd.items():
-                if fd in ready or reader.pending:
+                if fd in ready or not reader.wait():
                     reader.pump()
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         told = sum(reader.updates for reader in readers)

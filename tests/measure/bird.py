@@ -62,7 +62,7 @@ class Bird:
         made.setblocking(blocking)
         if blocking:
             made.settimeout(PATIENCE_S)
-            made.connect(("127.0.0.1", 179))
+            wait_for(lambda: made.connect_ex(("127.0.0.1", 179)) == 0)  # it may be about to listen
         else:
             made.connect_ex(("127.0.0.1", 179))
         return made

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.bench.internet import ROUTES, hosts, prefixes
 from isthmus.bench.machine import pinned, quietest_cpu
 from isthmus.datapath import Bindings, PacketPath, PortBinding
 from isthmus.datapath.learned import LearnedTable
@@ -34,7 +35,6 @@ from isthmus.tables.entries import NextHop, Origin, Tables
 from tests.bpf.network import HOST_MAC, MTU, key, peering, port_mac, tables, vpc
 from tests.differential.place import SMALL, XDP, ports
 from tests.measure.flow_tables import compile_object
-from tests.measure.internet import ROUTES, prefixes
 
 SOURCE: Final = Path(__file__).with_suffix(".bpf.c")
 ROUTERS: Final = {family: parse_address(text)[1] for family, text in ((4, "192.0.2.1"), (6, "2001:db8::1"))}
@@ -114,12 +114,6 @@ def ip_check(to: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         total = (total & 0xFFFF) + (total >> 16)
     folded: npt.NDArray[np.int64] = total ^ 0xFFFF
     return folded
-
-
-def inside(family: Family, prefix: int, rng: random.Random) -> int:
-    """A left-aligned address in a prefix."""
-    free = BITS[family] - prefix.bit_length() + 1
-    return ((prefix << free | rng.getrandbits(free)) ^ 1 << BITS[family]) << (128 - BITS[family])
 
 
 class Traffic:
@@ -290,7 +284,7 @@ def measure(path: PacketPath, traffic: Traffic, family: Family, options: argpars
         f" {single_updates(table, family, keys, groups)}",
         flush=True,
     )
-    traffic.aim(family, [inside(family, rng.choice(keys), rng) for _ in range(options.packets)])
+    traffic.aim(family, hosts(family, rng.choices(keys, k=options.packets), rng))
     root = int(path._learned._fibs[2 * path._vpc_names.number(FULL[0]) + (family == 6)])
     for line in (*look_ups(traffic, root, options.rounds), *packets(traffic, options.rounds)):
         print(line, flush=True)

@@ -55,19 +55,19 @@ class Whole(Ours):
     def _resolve(self, family: Family, address: int, peer: str) -> NextHop:
         return NextHop(AttachmentKey(self.vpc, f"eth{self.vpc[1:]}"), address, Origin("BGP"), None, peer)
 
-    @property
-    def pending(self) -> int:
-        """Prefixes that are to be written."""
-        return self.rib.pending
+    def wait(self) -> float:
+        """Seconds until something is to be written."""
+        wait = self.rib.wait(time.monotonic())
+        return super().wait() if wait is None else wait
 
     def pump(self) -> None:
         """Read some, and write it."""
-        heard = 0
-        for event in self._session.pump(time.monotonic()):
+        heard, now = 0, time.monotonic()
+        for event in self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
-                heard += 1
-        if self.rib.due(heard) and (changed := self.rib.flush()):
+                heard += len(event.prefixes)
+        if self.rib.due(heard, now) and (changed := self.rib.flush()):
             self.prefixes += len(changed.keys)
 
 

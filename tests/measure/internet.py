@@ -13,27 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from isthmus.bench.internet import ROUTES, prefixes
 from isthmus.routing.bgp import writer
 from isthmus.routing.bgp.attributes import AsPath, Attributes, Communities, LargeCommunities, Origin
 from isthmus.routing.bgp.capabilities import Open
 from isthmus.routing.bgp.wire import KEEPALIVE, LONGEST
 from isthmus.tables.address import Family
 
-ROUTES: Final[dict[Family, int]] = {4: 1_050_000, 6: 230_000}
 SETS: Final[dict[Family, int]] = {4: 161_000, 6: 39_000}
-LENGTHS: Final[dict[Family, dict[int, int]]] = {  # share of each prefix length, in thousandths
-    4: {24: 630, 22: 110, 23: 100, 21: 50, 20: 43, 19: 25, 18: 14, 16: 14, 17: 8, 15: 2, 14: 2, 13: 1, 12: 1},
-    6: {48: 470, 32: 120, 44: 120, 40: 100, 36: 60, 29: 50, 46: 30, 42: 20, 33: 10, 47: 10, 28: 10},
-}
 HOPS: Final = {1: 2, 2: 10, 3: 24, 4: 30, 5: 20, 6: 9, 7: 5}
 """Share of each length of an AS path, in hundredths, behind the external's own AS."""
 OWN: Final = 0.01
 """Share of the prefixes that no other external has."""
-
-_REGISTRIES: Final = (0x2001, 0x2400, 0x2600, 0x2800, 0x2A00, 0x2C0F)
-"""First two bytes of what the registries give out of IPv6, with some of what follows."""
-_ALLOCATIONS: Final = 0.2
-"""IPv6: /32s that holders have been given, as a share of the routes; all longer prefixes lie inside of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +33,6 @@ class External:
 
     asn: int
     next_hops: dict[Family, int]
-
-
-def prefixes(family: Family, count: int, rng: random.Random) -> list[int]:
-    """Different prefix keys, in no order; no martians but by accident."""
-    lengths = rng.choices(list(LENGTHS[family]), list(LENGTHS[family].values()), k=count + count // 4)
-    draw = _drawn_4 if family == 4 else _Drawn6(count, rng)
-    found = {draw(length, rng): None for length in lengths}
-    found.pop(0, None)
-    return list(found)[:count]
-
-
-def _drawn_4(length: int, rng: random.Random) -> int:
-    top = rng.randint(1, 223)
-    return 0 if top in (10, 127) else (1 << 8 | top) << (length - 8) | rng.getrandbits(length - 8)
-
-
-class _Drawn6:
-    """Holders have /32s, of which a few are cut into very many routes; inside of one, low numbers are used most."""
-
-    def __init__(self, count: int, rng: random.Random) -> None:
-        self._held = [self._given(rng) for _ in range(max(1, int(count * _ALLOCATIONS)))]
-
-    def __call__(self, length: int, rng: random.Random) -> int:
-        if length <= 32:
-            return self._given(rng) >> (32 - length)
-        holder = self._held[int(len(self._held) * rng.random() ** 2)]
-        return holder << (length - 32) | int((1 << (length - 32)) * rng.random() ** 2)
-
-    @staticmethod
-    def _given(rng: random.Random) -> int:
-        return (1 << 16 | rng.choice(_REGISTRIES) + rng.randrange(16)) << 16 | rng.getrandbits(16)
 
 
 def attributes(external: External, family: Family, count: int, rng: random.Random) -> list[Attributes]:

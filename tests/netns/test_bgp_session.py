@@ -67,7 +67,9 @@ def is_down(events: list[Event]) -> bool:
 
 def told(events: list[Event]) -> dict[tuple[Family, int], Attributes | None]:
     """What was said last of each prefix: while BIRD tells its table, what comes in meanwhile may be told twice."""
-    return {(one.family, key): one.attributes for one in events if isinstance(one, Batch) for key in one.keys}
+    return {
+        (one.family, key): attributes for one in events if isinstance(one, Batch) for attributes, _, key in one.routes()
+    }
 
 
 def external(daemon: Bird, updates: bytes) -> socket.socket:

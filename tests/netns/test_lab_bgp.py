@@ -1,13 +1,15 @@
 """A lab whose externals speak BGP: example 4 by real daemons, the questions about routes, and what happens to traffic
-when a way is lost by its cable, or by a withdrawal."""
+when a way is lost by its cable, or by a withdrawal; and what neighbours hear of another configuration."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,6 +20,7 @@ from isthmus.lab.state import State
 from tests.netns.labs import EXAMPLES, isthmus
 
 NAME = "isthmus-test-routes"
+EXAMPLE = EXAMPLES / "4-two-externals-by-metric.yaml"
 BOTH = "8.8.8.8"
 WITHIN_S = 15.0
 
@@ -30,9 +33,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         file = folder / vpc
         file.write_text("8.8.8.0/24 med 5 path 65010\n100.64.0.0/16 med 7\n")
         options += ["--routes", f"{vpc}={file}", "--host", f"{vpc}={BOTH}"]
-    done = isthmus("lab", "up", EXTERNALS, EXAMPLES / "4-two-externals-by-metric.yaml", "--name", NAME, *options)
+    done = isthmus("lab", "up", EXTERNALS, EXAMPLE, "--name", NAME, *options)
+    assert done.returncode == 0, done.stderr  # then nothing is left, and a lab that was there is somebody's
     try:
-        assert done.returncode == 0, done.stderr
         yield
     finally:
         if State(NAME).exists():
@@ -49,6 +52,13 @@ def way() -> str:
         return ""
     flows = json.loads(isthmus("flows", "--name", NAME, "-o", "json").stdout)
     return str(flows["flows"][0]["to"])
+
+
+def traced(*options: str) -> dict[str, Any]:
+    """What the gateway that runs would do with a packet to both."""
+    packet = ["--from", "vpc-1", "--src", "10.1.1.1", "--dst", BOTH, *options]
+    found: dict[str, Any] = json.loads(isthmus("trace", "--live", "--name", NAME, *packet, "-o", "json").stdout)
+    return found
 
 
 def until(met: Callable[[], bool]) -> None:
@@ -93,6 +103,18 @@ def test_a_lost_way_is_left_for_the_next_metric_and_taken_again(up: None) -> Non
     until(lambda: way() == "vpc-e1")
 
 
+def test_trace_knows_the_conversations_of_the_gateway(up: None) -> None:
+    until(lambda: traced()["to"] == "vpc-e1")
+    new = traced("--proto", "udp", "--sport", "4000", "--dport", "53")
+    assert (new["flow"], new["assumed"], new["delivered"]["src"]) == ("opened", False, None)
+    done = isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", "bash", "-c", f"echo >/dev/udp/{BOTH}/53")
+    assert done.returncode == 0, done.stderr
+    (flow,) = json.loads(isthmus("flows", "proto=udp", "--name", NAME, "-o", "json").stdout)["flows"]
+    same = traced("--proto", "udp", "--sport", str(flow["sent"]["sport"]), "--dport", "53")
+    assert (same["flow"], same["to"]) == ("followed", "vpc-e1")
+    assert {key: same["delivered"][key] for key in ("src", "dst", "sport", "dport")} == flow["seen"]
+
+
 def test_a_withdrawn_route_is_left(up: None) -> None:
     until(lambda: way() == "vpc-e1")
     folder = State(NAME).external("vpc-e1")
@@ -100,6 +122,9 @@ def test_a_withdrawn_route_is_left(up: None) -> None:
     subprocess.run(command, check=True, capture_output=True)
     try:
         until(lambda: way() == "vpc-e2")
+        assert traced()["to"] == "vpc-e2"
+        probed = isthmus("lab", "probe", "--name", NAME)
+        assert probed.returncode == 0, probed.stdout
     finally:
         command[-2] = "enable"
         subprocess.run(command, check=True, capture_output=True)
@@ -112,3 +137,124 @@ def test_who_drains_says_so_and_then_withdraws(up: None) -> None:
     until(lambda: "192.168.1.0/30" not in told("vpc-e1", "show route where source = RTS_BGP"))
     assert isthmus("drain", "--undo", "--name", NAME).returncode == 0
     until(lambda: "192.168.1.0/30" in told("vpc-e1", "show route where source = RTS_BGP"))
+
+
+class Heard(NamedTuple):
+    """What an external has heard from the gateway since its session came up: single prefixes, and when that was."""
+
+    updates: int
+    withdrawals: int
+    since: str
+
+
+def heard(external: str) -> Heard:
+    text = told(external, "show protocols all lab_neighbor0")
+    updates, withdrawals = (int(re.findall(rf"Import {what}: +(\d+)", text)[0]) for what in ("updates", "withdraws"))
+    (since,) = re.findall(r"^lab_neighbor0 .* up +(\S+) +Established", text, re.MULTILINE)
+    return Heard(updates, withdrawals, since)
+
+
+def pool_of(external: str) -> str:
+    return told(external, "show route all where source = RTS_BGP").replace(" ", "")
+
+
+class Files:
+    """Example 4, to be changed by its words."""
+
+    def __init__(self, folder: Path) -> None:
+        self.changes: tuple[tuple[str, str], ...] = ()
+        self._files = {Path(file): folder / Path(file).name for file in (EXTERNALS, EXAMPLE)}
+
+    def apply(self, *changes: tuple[str, str]) -> subprocess.CompletedProcess[str]:
+        """Have the lab go over to it, with these words replaced; without any, to the example as it is."""
+        self.changes = changes
+        for file, copy in self._files.items():
+            text = file.read_text()
+            for old, new in changes:
+                text = text.replace(old, new)
+            copy.write_text(text)
+        return isthmus("lab", "apply", *self._files.values(), "--name", NAME)
+
+
+@pytest.fixture
+def files(up: None, tmp_path: Path) -> Iterator[Files]:
+    until(lambda: all("192.168.1.0/30" in pool_of(external) for external in ("vpc-e1", "vpc-e2")))
+    files = Files(tmp_path)
+    yield files
+    if files.changes:
+        assert files.apply().returncode == 0
+
+
+TO_E1 = (
+    "  vpc-1:\n    ips:\n      - cidr: 10.1.1.0/24\n    as:\n      - 192.168.1.0/30\n    natType: stateful\n  vpc-e1:"
+)
+TO_E2 = TO_E1.replace("vpc-e1", "vpc-e2")
+BGP_OF_E2 = "bgp: {neighbors: [{address: 203.0.113.2, asn: 65002}]}"
+
+
+def test_another_configuration_is_heard_by_whom_it_concerns_and_by_nobody_else(files: Files) -> None:
+    before = heard("vpc-e1"), heard("vpc-e2")
+    more = TO_E1.replace("192.168.1.0/30", "192.168.1.0/30\n      - 192.168.2.0/31")
+    done = files.apply((TO_E1, more))
+    assert done.returncode == 0, done.stderr
+    until(lambda: "192.168.2.0/31" in pool_of("vpc-e1"))
+    one = before[0]._replace(updates=before[0].updates + 1)
+    assert (heard("vpc-e1"), heard("vpc-e2")) == (one, before[1])
+
+    assert files.apply((TO_E2, TO_E2.replace("natType", "metric: 7\n    natType"))).returncode == 0
+    until(lambda: "192.168.2.0/31" not in pool_of("vpc-e1") and "BGP.med:7" in pool_of("vpc-e2"))
+    gone = one._replace(withdrawals=one.withdrawals + 1)
+    other = before[1]._replace(updates=before[1].updates + 1)
+    assert (heard("vpc-e1"), heard("vpc-e2")) == (gone, other)
+
+
+def test_a_neighbour_comes_and_goes_beside_one_that_stays(files: Files) -> None:
+    before = heard("vpc-e1"), heard("vpc-e2")
+    two = BGP_OF_E2.replace("]}", ", {address: 192.0.2.9, asn: 65009, multihop: 3}]}")
+    assert files.apply((BGP_OF_E2, two)).returncode == 0
+    rows = json.loads(isthmus("neighbors", "--name", NAME, "-o", "json").stdout)["neighbors"]
+    assert [
+        (row["address"], row["state"] == "established", row["routes"]) for row in rows if row["vpc"] == "vpc-e2"
+    ] == [
+        ("192.0.2.9", False, 0),
+        ("203.0.113.2", True, 3),
+    ]
+    paths = json.loads(isthmus("routes", "vpc-e2", "--name", NAME, "-o", "json").stdout)["routes"]
+    assert [path["use"] for path in paths] == ["used"] * 3
+    assert files.apply().returncode == 0
+    rows = json.loads(isthmus("neighbors", "--name", NAME, "-o", "json").stdout)["neighbors"]
+    assert [row["address"] for row in rows] == ["198.51.100.2", "203.0.113.2"]
+    assert (heard("vpc-e1"), heard("vpc-e2")) == before
+
+
+def test_what_is_refused_leaves_all_as_it_was(files: Files) -> None:
+    before = heard("vpc-e1"), heard("vpc-e2")
+    secret = BGP_OF_E2.replace("65002", "65002, passwordFile: /nowhere/secret")
+    for changes, words in {
+        ((BGP_OF_E2, secret), (TO_E1, TO_E1.replace("1.0/30", "3.0/30"))): "/nowhere/secret",
+        (("interface: eth2", "interface: eth4"), (TO_E1, TO_E1.replace("1.0/30", "3.0/30"))): "anew",
+        (("asn: 64512", "asn: 64512, tables: {flows: 5000}"),): "anew",
+    }.items():
+        done = files.apply(*changes)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    assert (heard("vpc-e1"), heard("vpc-e2")) == before
+    assert "192.168.3.0/30" not in pool_of("vpc-e1")
+
+
+def test_bgp_of_a_vpc_goes_and_comes_back(files: Files) -> None:
+    before = heard("vpc-e1")
+    assert files.apply((BGP_OF_E2, "")).returncode == 0
+    rows = json.loads(isthmus("routes", "--name", NAME, "-o", "json").stdout)["routes"]
+    assert {row["vpc"] for row in rows} == {"vpc-e1"}
+    assert heard("vpc-e1") == before
+    assert files.apply().returncode == 0
+    until(lambda: "192.168.1.0/30" in pool_of("vpc-e2"))
+    until(lambda: json.loads(isthmus("routes", "vpc-e2", "--name", NAME, "-o", "json").stdout)["total"] == 3)
+    assert heard("vpc-e1") == before
+
+
+def test_a_gateway_object_that_says_drain_is_obeyed(files: Files) -> None:
+    assert files.apply(("asn: 64512", "drain: true, asn: 64512")).returncode == 0
+    until(lambda: "(65535,0)" in pool_of("vpc-e1"))
+    assert files.apply().returncode == 0
+    until(lambda: "192.168.1.0/30" in pool_of("vpc-e1") and "(65535,0)" not in pool_of("vpc-e1"))

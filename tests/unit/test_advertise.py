@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+from unittest.mock import patch
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,12 @@ from hypothesis import strategies as st
 from isthmus.compile import compile_tables
 from isthmus.model.types import Attachment, Item, Model, Peering, Side, StaticRoute, Subnet, Vpc
 from isthmus.routing.advertise import Advertiser, Announcement, Changes, Drain, Heard, Policy
-from isthmus.routing.advertise.announcement import GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT
+from isthmus.routing.advertise.announcement import (
+    GRACEFUL_SHUTDOWN,
+    NO_ADVERTISE,
+    NO_EXPORT,
+    NO_EXPORT_SUBCONFED,
+)
 from isthmus.routing.advertise.offers import key_range
 from isthmus.tables.address import BITS, FAMILIES, MASK128, Family, Prefix
 from isthmus.tables.entries import AttachmentKey, Nat, PathKind, SideKey, Tables, Tag
@@ -38,6 +44,10 @@ class Path(NamedTuple):
     communities: Values = Values()
     origin: int = 0
     large_communities: LargeValues = LargeValues()
+
+
+def large(*values: tuple[int, int, int]) -> LargeValues:
+    return LargeValues(values)
 
 
 def key(text: str) -> int:
@@ -103,6 +113,7 @@ def told(advertiser: Advertiser, vpc: str) -> dict[str, int]:
     }
 
 
+KINDS: list[Literal["routes", "summary"] | None] = ["routes", "summary", None]
 ROUTES, SUMMARY, EITHER = Policy(advertise="routes"), Policy(advertise="summary"), Policy()
 PLAIN = (side("leaf", "10.1.0.0/24"), side("isp", "0.0.0.0/0 -10.0.0.0/8", metric=10))
 
@@ -132,6 +143,7 @@ def test_static_nat_translates_prefixes() -> None:
     assert shown["192.0.2.128/31"] == shown["192.0.2.130/32"] == 10
     assert "192.0.2.131/32" not in shown
     assert shown["192.0.2.132/30"] == 10
+    assert "192.0.2.128/32" not in shown  # the gateway's own
     assert not any(prefix.startswith("10.") for prefix in shown)
 
 
@@ -144,6 +156,33 @@ def test_a_summary_is_what_is_written_while_something_below_is_alive() -> None:
     assert advertiser.update("isp", 4, [key("9.9.9.9/32")]) == {"leaf": {4: {key("9.9.0.0/16"): Announcement(4)}}}
     del learned["isp"][4][key("8.8.8.0/24")]
     assert advertiser.update("isp", 4, [key("8.8.8.0/24")]) == {"leaf": {4: {key("8.0.0.0/8"): None}}}
+
+
+def test_a_summary_lives_by_a_route_around_it_too() -> None:
+    tables = tables_of((side("leaf", "10.1.0.0/24"), side("isp", "8.0.0.0/8", metric=4)))
+    learned = heard(isp="8.0.0.0/7")
+    advertiser = Advertiser(tables, {"leaf": SUMMARY}, learned)
+    assert told(advertiser, "leaf") == {"8.0.0.0/8": 4}
+    learned["isp"][4][key("8.0.0.0/7")] = Heard(0, False)
+    assert advertiser.update("isp", 4, [key("8.0.0.0/7")]) == {"leaf": {4: {key("8.0.0.0/8"): None}}}
+
+
+def test_routes_of_both_families_count_as_many() -> None:
+    learned = heard(isp=" ".join(f"8.{n >> 8}.{n & 255}.0/24 2001:db8:{n:x}::/48" for n in range(501)))
+    assert told(Advertiser(tables_of(PLAIN), {"leaf": EITHER}, learned), "leaf").keys() >= {"8.0.0.0/7"}
+
+
+def test_an_own_route_lives_while_one_of_its_next_hops_does() -> None:
+    tables = tables_of((side("leaf", "10.1.0.0/24"), side("isp", "8.0.0.0/8")), routes="isp=8.8.0.0/16")
+    isp = tables.vpcs["isp"]
+    (route,) = (one for one in isp.routes[4] if not one.local)
+    (hop,) = route.next_hops
+    first, second = AttachmentKey("isp", "p-isp", Tag()), AttachmentKey("isp", "p-other", Tag())
+    both = route._replace(next_hops=(hop, hop._replace(attachment=second)))
+    two = Tables({**tables.vpcs, "isp": isp._replace(routes={4: (both,), 6: ()})}, tables.sides)
+    advertiser = Advertiser(two, {"leaf": ROUTES}, {})
+    assert advertiser.set_down(frozenset({first})) == {}
+    assert advertiser.set_down(frozenset({first, second})) == {"leaf": {4: {key("8.8.0.0/16"): None}}}
 
 
 def test_more_than_a_thousand_routes_are_summed_up_if_nothing_else_is_asked_for() -> None:
@@ -159,6 +198,21 @@ def test_more_than_a_thousand_routes_are_summed_up_if_nothing_else_is_asked_for(
     del learned["isp"][4][key("8.0.0.0/24")]
     advertiser.update("isp", 4, [key("8.0.0.0/24")])
     assert len(told(advertiser, "leaf")) == 999
+    advertiser.follow(tables_of(PLAIN, routes="isp=9.0.0.0/24"), {"leaf": EITHER})
+    assert "8.0.0.0/7" in told(advertiser, "leaf")
+
+
+def test_what_stays_is_not_told_again_when_a_summary_takes_the_place_of_routes() -> None:
+    leaf = side("leaf", "10.1.0.0/24")
+    tables = tables_of((leaf, side("e1", "8.0.0.0/8", metric=10)), (leaf, side("e2", "8.0.0.0/8", metric=5)))
+    some = " ".join(f"8.{n}.0.0/16" for n in range(9))
+    learned = heard(e1="8.1.0.0/16 8.2.0.0/16", e2=some)
+    with patch("isthmus.routing.advertise.advertiser.MANY_ROUTES", 7):
+        advertiser = Advertiser(tables, {"leaf": EITHER}, learned)
+        assert told(advertiser, "leaf") == {"8.0.0.0/8": 5, "8.1.0.0/16": 10, "8.2.0.0/16": 10}
+        learned |= heard(e1=some)
+        changes = advertiser.update("e1", 4, list(learned["e1"][4]))
+    assert changes == {"leaf": {4: {key("8.1.0.0/16"): None, key("8.2.0.0/16"): None}}}
 
 
 def test_a_stateful_side_is_always_told_if_its_vpc_has_an_attachment() -> None:
@@ -174,11 +228,16 @@ def test_what_is_kept_back_is_not_passed_on_and_the_rest_keeps_its_path() -> Non
     tables = tables_of((side("leaf", "10.1.0.0/24"), side("isp", "0.0.0.0/0", metric=2**31 - 1)))
     policy = Policy((5, 9), ((1, 2, 3),), "routes")
     learned = heard(isp="8.0.0.0/8@4294967295 9.0.0.0/8~ 9.0.0.0/16")
+    learned["isp"][4][key("8.0.0.0/8")] = Heard(2**32 - 1, True, Path((65001,), Values((7,)), 2, large((4, 5, 6))))
     learned["isp"][4][key("7.0.0.0/8")] = Heard(1, True, Path((1, 2), Values((NO_ADVERTISE,))))
+    learned["isp"][4][key("6.0.0.0/8")] = Heard(1, True, Path((1, 2), Values((7, NO_EXPORT_SUBCONFED))))
     advertiser = Advertiser(tables, {"leaf": policy}, learned)
-    said = Announcement(2**32 - 1, 0, (65001,), (5, 7, 9), ((1, 2, 3),))
+    said = Announcement(2**32 - 1, 2, (65001,), (5, 7, 9), ((1, 2, 3), (4, 5, 6)))
     assert advertiser.announced("leaf")[4].keys() == {key("8.0.0.0/8"), key("9.0.0.0/16")}
     assert advertiser.announced("leaf")[4][key("8.0.0.0/8")] == said
+    summed = Advertiser(tables, {"leaf": policy._replace(advertise="summary")}, learned)
+    own = Announcement(2**31 - 1, 0, (), (5, 9), ((1, 2, 3),))
+    assert summed.announced("leaf")[4] == {key("0.0.0.0/0"): own}
     kept = heard(isp="8.0.0.0/8~")
     assert told(Advertiser(tables, {"leaf": SUMMARY}, kept), "leaf") == {}
 
@@ -190,6 +249,11 @@ def test_of_several_offers_of_a_prefix_the_lowest_med_is_told_with_its_path() ->
     learned["e2"][4][key("8.0.0.0/8")] = Heard(50, True, Path((65002, 65003)))
     advertiser = Advertiser(tables, {"leaf": ROUTES}, learned)
     assert advertiser.announced("leaf")[4][key("8.0.0.0/8")] == Announcement(70, 0, (65002, 65003))
+    learned["e2"][4][key("8.0.0.0/8")] = Heard(90, True, Path((65002,)))
+    changes = advertiser.update("e2", 4, [key("8.0.0.0/8")])
+    assert changes["leaf"][4] == {key("8.0.0.0/8"): Announcement(110, 0, (65001,), (7,))}  # of equals the first
+    learned["e2"][4][key("8.0.0.0/8")] = Heard(50, True, Path((65002,)))
+    advertiser.update("e2", 4, [key("8.0.0.0/8")])
     learned["e2"][4][key("8.0.0.0/8")] = Heard(50, False, Path((65002,)))
     changes = advertiser.update("e2", 4, [key("8.0.0.0/8")])
     assert changes["leaf"][4] == {key("8.0.0.0/8"): Announcement(110, 0, (65001,), (7,))}
@@ -250,9 +314,14 @@ def draw_routes(rng: Random, tables: Tables) -> list[tuple[str, Family, int]]:
 @given(SEEDS)
 @settings(max_examples=60, deadline=None, phases=(Phase.reuse, Phase.generate))
 def test_what_is_told_after_changes_is_what_a_fresh_start_tells(seed: int) -> None:
-    rng = Random(seed)
+    """Few routes are many here, and a few at a time are worked out."""
+    with patch.multiple("isthmus.routing.advertise.advertiser", MANY_ROUTES=4, _AT_ONCE=2):
+        tell_after_changes(Random(seed))
+
+
+def tell_after_changes(rng: Random) -> None:
     tables = compile_tables(random_model(rng))
-    policies = {name: Policy((), (), rng.choice(["routes", "summary"])) for name in tables.vpcs if rng.random() < 0.8}
+    policies = {name: Policy((), (), rng.choice(KINDS)) for name in tables.vpcs if rng.random() < 0.8}
     learned: Learned = {name: {4: {}, 6: {}} for name in tables.vpcs}
     places = draw_routes(rng, tables)
     for vpc, family, one in places:
@@ -283,11 +352,79 @@ def test_what_is_told_after_changes_is_what_a_fresh_start_tells(seed: int) -> No
             assert {f: all_ for f, all_ in mirror[name].items() if all_} == fresh.announced(name)
 
 
+@given(SEEDS)
+@settings(max_examples=30, deadline=None, phases=(Phase.reuse, Phase.generate))
+def test_another_configuration_is_told_as_what_is_different(seed: int) -> None:
+    """Whoever was there and is there still is told the difference, and nothing twice."""
+    rng = Random(seed)
+    model = random_model(rng)
+    learned: Learned = {name: {4: {}, 6: {}} for name in model.vpcs}
+    for vpc, family, one in draw_routes(rng, compile_tables(model)):
+        learned[vpc][family][one] = draw_heard(rng)
+    policies = draw_policies(rng, model)
+    advertiser = Advertiser(compile_tables(model), policies, learned)
+    for _ in range(4):
+        before = {name: {f: dict(all_) for f, all_ in advertiser.announced(name).items()} for name in policies}
+        model = changed(rng, model)
+        tables = compile_tables(model)
+        if rng.random() < 0.3:
+            policies = draw_policies(rng, model)
+        changes = advertiser.follow(tables, policies)
+        fresh = Advertiser(tables, policies, learned)
+        for name in policies:
+            assert advertiser.announced(name) == fresh.announced(name)
+            for family in FAMILIES:
+                was, now = before.get(name, {}).get(family, {}), fresh.announced(name).get(family, {})
+                difference = {key: now.get(key) for key in {**was, **now} if was.get(key) != now.get(key)}
+                assert changes.get(name, {}).get(family, {}) == difference
+        assert changes.keys() <= policies.keys()
+        vpc = rng.choice(sorted(tables.vpcs))
+        for family, all_ in learned[vpc].items():
+            gone = [one for one in all_ if rng.random() < 0.3]
+            for one in gone:
+                del all_[one]
+            advertiser.update(vpc, family, gone)
+
+
+def draw_policies(rng: Random, model: Model) -> dict[str, Policy]:
+    modes: list[Literal["routes", "summary"] | None] = ["routes", "summary", None]
+    return {name: Policy((), (), rng.choice(modes)) for name in model.vpcs if rng.random() < 0.8}
+
+
+def changed(rng: Random, model: Model) -> Model:
+    """One peering gone, or with another metric or fewer addresses; or a VPC with fewer routes, or cut off."""
+    peerings, vpcs = dict(model.peerings), dict(model.vpcs)
+    if rng.random() < 0.5:
+        name = rng.choice(sorted(vpcs))
+        vpc = vpcs[name]
+        if rng.random() < 0.3:
+            vpcs[name] = vpc._replace(attachments=(), subnets=(), routes=())
+        else:
+            routes = [route._replace(metric=rng.randrange(9)) for route in vpc.routes if rng.random() < 0.7]
+            vpcs[name] = vpc._replace(routes=tuple(routes), subnets=vpc.subnets[1:])
+    elif peerings:
+        name = rng.choice(sorted(peerings))
+        sides = list(peerings[name].sides)
+        which = rng.randrange(2)
+        match rng.randrange(3):
+            case 0:
+                del peerings[name]
+                return model._replace(peerings=peerings)
+            case 1:
+                sides[which] = sides[which]._replace(metric=rng.randrange(100))
+            case _:
+                ips = sides[which].ips
+                sides[which] = sides[which]._replace(ips=ips[:1] if sides[which].nat is not Nat.STATIC else ips)
+        peerings[name] = peerings[name]._replace(sides=(sides[0], sides[1]))
+    return model._replace(peerings=peerings, vpcs=vpcs)
+
+
 def play(mirror: dict[str, dict[Family, dict[int, Announcement]]], changes: Changes) -> None:
     """Do what neighbours would be told."""
     for vpc, by_family in changes.items():
         for family, changed in by_family.items():
             for one, said in changed.items():
+                assert mirror[vpc][family].get(one) != said, "nothing is told twice"
                 if said is None:
                     del mirror[vpc][family][one]
                 else:

@@ -9,7 +9,7 @@ from isthmus.bench.run import Row
 from isthmus.cli import bench
 from isthmus.cli.main import app
 
-NAMES = {"static": "_static", "tcp": "_tcp", "flows": "_flows"}
+NAMES = {name: f"_{name}" for name in ("static", "tcp", "flows", "attachments", "lookups", "routes")}
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,10 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "measured"),
     [
-        ([], ["static", "tcp", "flows"]),
+        ([], list(NAMES)),
         (["--only", "flows"], ["flows"]),
         (["--only", "tcp", "--only", "static"], ["static", "tcp"]),
+        (["--only", "routes", "--only", "lookups", "--only", "attachments"], ["attachments", "lookups", "routes"]),
     ],
 )
 def test_groups_are_measured_in_one_order_all_or_those_asked_for(arguments: list[str], measured: list[str]) -> None:

@@ -22,6 +22,7 @@ from isthmus.bench.configuration import (
 )
 from isthmus.bench.gateway import tables_of
 from isthmus.bench.run import FLOWS, NEW_FLOWS
+from isthmus.bench.tags import KINDS, Kind
 
 
 def by_kind(peerings: int) -> dict[str, list[dict[str, dict[str, object]]]]:
@@ -66,7 +67,7 @@ def test_every_vpc_has_an_interface_of_its_own_and_a_route_to_its_hosts() -> Non
 
 @pytest.mark.parametrize(("peerings", "peers"), [(1, 1), (3, 3), (1_000, 141), (10_000, 141)])
 def test_4000_destinations_are_spread_over_all_peers_of_the_sender(peerings: int, peers: int) -> None:
-    sent, sources, destinations, _ = static_traffic(peerings)
+    sent, sources, destinations, *_ = static_traffic(peerings)
     assert (sources, destinations) == (PRIVATE, PUBLIC)
     assert len({conversation.dialled for conversation in sent}) == 4_000
     assert all(conversation.source in PRIVATE for conversation in sent)
@@ -86,6 +87,16 @@ def test_more_than_there_is_is_refused() -> None:
 
 def test_the_objects_have_no_problem_and_compile_to_two_sides_a_peering() -> None:
     assert len(tables_of(static_objects(300)).sides) == 600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_vpcs_are_attached_by_the_tag_that_says_their_number(kind: Kind) -> None:
+    tables = tables_of(static_objects(1, kind))
+    tags = {name: vpc.attachments[0].key.tag for name, vpc in tables.vpcs.items()}
+    said = {"untagged": (0, 0), "qinq": (7, 1001)}.get(kind, (1001, 0))
+    assert (tags["vpc-1"].outer, tags["vpc-1"].inner) == said
+    assert tags["vpc-1"].kind.name.lower() == kind.partition("-")[0]
+    assert len(set(tags.values())) == (1 if kind == "untagged" else 2)
 
 
 def test_the_objects_of_stateful_nat_have_no_problem_and_one_side_behind_the_pool() -> None:

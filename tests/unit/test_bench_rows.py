@@ -2,7 +2,16 @@
 
 import pytest
 
-from isthmus.bench.run import FLOW_COMPARISONS, NEW_FLOW_COMPARISONS, PACKET_COMPARISONS, TCP_COMPARISONS, rows
+from isthmus.bench.run import (
+    FLOW_COMPARISONS,
+    LOOKUP_COMPARISONS,
+    NEW_FLOW_COMPARISONS,
+    PACKET_COMPARISONS,
+    TAG_COMPARISONS,
+    TCP_COMPARISONS,
+    rows,
+)
+from isthmus.bench.tags import KINDS
 
 MPPS = {
     "xdp-redirect": [4e6, 5e6, 6e6],
@@ -62,3 +71,19 @@ def test_new_flows_are_counted_in_millions_a_second() -> None:
     rates = {"kernel-nftables-nat": [3e5, 2e5, 4e5], "flows-new": [9e5, 6e5, 3e5]}
     (row,) = rows(rates, NEW_FLOW_COMPARISONS, "Mflows/s", 1e6)
     assert (row.name, row.value, row.unit, row.baseline_value, row.ratio) == ("flows-new", 0.6, "Mflows/s", 0.3, 2.0)
+
+
+def test_each_kind_of_tag_is_compared_with_the_bare_redirect_and_with_untagged() -> None:
+    assert list(TAG_COMPARISONS) == ["untagged", "vlan", "qinq", "mpls", "vxlan-ipv4", "vxlan-ipv6"]
+    assert TAG_COMPARISONS["untagged"] == ("xdp-redirect",)
+    assert all(TAG_COMPARISONS[kind] == ("xdp-redirect", "untagged") for kind in KINDS[1:])
+
+
+def test_look_ups_in_a_full_table_are_compared_with_ten_routes_and_with_the_kernels_trie() -> None:
+    rates = {"xdp-redirect": [5e6], "lpm-trie": [5e5], "lookups-10": [3e6], "lookups-full": [2e6]}
+    found = [(row.name, row.baseline, row.ratio) for row in rows(rates, LOOKUP_COMPARISONS, "Mpps", 1e6)]
+    assert found == [
+        ("lookups-full", "xdp-redirect", 0.4),
+        ("lookups-full", "lpm-trie", 4.0),
+        ("lookups-full", "lookups-10", 0.6667),
+    ]

@@ -5,6 +5,7 @@ source: generate --XDP_TX-- in [baseline] out ------- sink: verify
 
 import math
 import os
+import random
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -13,22 +14,31 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Packet
 
 from isthmus.bench import BenchError, conntrack
-from isthmus.bench.baselines import KernelForward, KernelNftablesNat, KernelNftablesPool, XdpRedirect
-from isthmus.bench.configuration import PRIVATE, Conversation, stateful_traffic, static_traffic
+from isthmus.bench.baselines import KernelForward, KernelNftablesNat, KernelNftablesPool, LpmTrie, XdpRedirect
+from isthmus.bench.configuration import PRIVATE, Conversation, learned_traffic, stateful_traffic, static_traffic
 from isthmus.bench.gateway import StatefulNat, StaticNat, StaticNatTcp
-from isthmus.bench.generator import Burst, Generator, checksums, require_delivery, template
+from isthmus.bench.generator import Burst, Generator, destinations, require_delivery, template
+from isthmus.bench.internet import prefixes
+from isthmus.bench.learned import FEW, LearnedRoutes
 from isthmus.bench.run import Effort, new_flow_rates
 from isthmus.bench.subject import Arrival, FlowSubject, Subject
+from isthmus.bench.tags import KINDS, Kind, Tag
 from isthmus.bench.throughput import KernelForwardTcp, Stream, TcpSubject
-from isthmus.bench.topology import PREFIX, Port, Topology, sweep
+from isthmus.bench.topology import PREFIX, Topology, sweep
 from isthmus.datapath.netns import NAMED
+from isthmus.tables.address import Family
 
 SENT = 6_400
 FLOWS = 64_000
+ROUTES: dict[Family, list[int]] = {4: prefixes(4, 5000, random.Random(1))}
 
 
 @pytest.fixture
@@ -37,22 +47,47 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def test_a_frame_is_64_bytes_of_udp_whose_checksums_scapy_agrees_with() -> None:
-    conversation = Conversation(IPv4Address("10.1.0.5"), IPv4Address("100.64.32.77"))
-    source, gateway = Port("", "wire", 1, "02:00:00:00:00:01"), Port("", "in", 2, "02:00:00:00:00:02")
-    ip, udp = checksums(conversation)
-    frame = bytearray(template(source, gateway))
-    struct.pack_into("!H4s4s", frame, 24, ip, conversation.source.packed, conversation.dialled.packed)
-    struct.pack_into("!H", frame, 34, conversation.port)
-    struct.pack_into("!H", frame, 40, udp)
-    by_scapy = (
-        Ether(src=source.mac, dst=gateway.mac)
-        / IP(src="10.1.0.5", dst="100.64.32.77", flags="DF", id=0, ttl=64)
-        / UDP(sport=40000, dport=9)
-        / bytes(22)
-    )
-    assert bytes(frame) == bytes(by_scapy)
-    assert len(frame) == 64
+OWN, ROUTER = "02:00:00:00:00:01", "02:00:00:00:00:09"
+"""MAC addresses: the gateway's, and of who sends to it."""
+
+
+def raw(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def by_scapy(kind: Kind, packet: Packet) -> bytes:
+    """A frame with this packet to the gateway, in the tag of VPC 1."""
+    eth, inner = Ether(src=ROUTER, dst=OWN), Ether(src="02:00:00:00:00:02", dst=OWN)
+    tunnel = UDP(sport=50000, dport=4789, chksum=0) / VXLAN(flags=8, vni=1001) / inner
+    head: dict[Kind, Packet] = {
+        "untagged": eth,
+        "vlan": eth / Dot1Q(vlan=1001),
+        "qinq": eth / Dot1AD(vlan=7) / Dot1Q(vlan=1001),
+        "mpls": eth / MPLS(label=1001, s=1, ttl=64),
+        "vxlan-ipv4": eth / IP(src="198.51.100.2", dst="198.51.100.1", flags="DF", id=0) / tunnel,
+        "vxlan-ipv6": eth / IPv6(src="2001:db8::2", dst="2001:db8::1") / tunnel,
+    }
+    return bytes(head[kind] / packet)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_is_64_bytes_of_udp_behind_its_tag_and_scapy_agrees_with_every_byte(kind: Kind) -> None:
+    head = Tag(kind, 1).entering(raw(OWN), raw(ROUTER), 64)
+    frame = bytearray(template(head))
+    (row,) = destinations([Conversation(IPv4Address("10.1.0.5"), IPv4Address("100.64.32.77"))])
+    struct.pack_into("!HII", frame, len(head) + 10, row["ip"], row["source"], row["address"])
+    struct.pack_into("!H", frame, len(head) + 20, row["port"])
+    struct.pack_into("!H", frame, len(head) + 26, row["udp"])
+    packet = IP(src="10.1.0.5", dst="100.64.32.77", flags="DF", id=0, ttl=64) / UDP(sport=40000, dport=9) / bytes(22)
+    assert bytes(frame) == by_scapy(kind, packet)
+    assert len(frame) - len(head) + 14 == 64
+
+
+def test_a_udp_checksum_of_zero_is_sent_as_all_ones() -> None:
+    some = [Conversation(IPv4Address("10.1.0.1"), IPv4Address(number)) for number in range(1 << 17)]
+    checks = destinations(some)["udp"]
+    assert (checks == 0xFFFF).any()
+    assert not (checks == 0).any()
 
 
 @pytest.mark.netns
@@ -63,11 +98,14 @@ def test_a_frame_is_64_bytes_of_udp_whose_checksums_scapy_agrees_with() -> None:
         XdpRedirect(static_traffic(3)),
         KernelForward(),
         KernelNftablesNat(),
-        StaticNat(1),
-        StaticNat(200),
+        StaticNat("static-1", 1),
+        StaticNat("static-200", 200),
+        *(StaticNat(kind, 1, kind) for kind in KINDS[1:]),  # untagged is static-1
         XdpRedirect(stateful_traffic(FLOWS)),
         KernelNftablesPool(stateful_traffic(FLOWS)),
         StatefulNat("flows-64000", stateful_traffic(FLOWS)),
+        LearnedRoutes("lookups-10", {4: FEW}, learned_traffic(ROUTES[4])),
+        LpmTrie(ROUTES, learned_traffic(ROUTES[4])),
     ],
     ids=lambda subject: f"{subject.name}-{subject.traffic.flows}",
 )
@@ -126,7 +164,7 @@ def test_in_order_every_flow_is_sent_once_and_at_random_none_but_these(stack: Ex
 )
 def test_a_subject_opens_all_flows_anew_in_each_round(subject: FlowSubject) -> None:
     warnings: list[str] = []
-    effort = Effort(rounds=2, burst=0.01, tcp_rounds=1, stream=1)
+    effort = Effort(rounds=2, burst=0.01, tcp_rounds=1, stream=1, fills=1)
     rates = new_flow_rates([subject], effort, max(os.sched_getaffinity(0)), lambda _: None, warnings.append)
     assert len(rates[subject.name]) == 2
     assert min(rates[subject.name]) > 0
@@ -156,9 +194,9 @@ def test_a_subject_that_does_not_deliver_is_named_with_what_came() -> None:
     with pytest.raises(
         BenchError, match="static-1 delivered 3 of 64 packets as it should, 0 of them damaged, and 2 other"
     ):
-        require_delivery("static-1", Burst(sent=64, arrived=3, damaged=0, other=2, seconds=0.1))
+        require_delivery("static-1", Burst(sent=64, arrived=3, damaged=0, other=2, seconds=0.1, ended=1))
     with pytest.raises(BenchError, match="64 of 64 packets as it should, 1 of them damaged"):
-        require_delivery("static-1", Burst(sent=64, arrived=64, damaged=1, other=0, seconds=0.1))
+        require_delivery("static-1", Burst(sent=64, arrived=64, damaged=1, other=0, seconds=0.1, ended=1))
 
 
 @pytest.mark.netns

@@ -13,7 +13,7 @@ from isthmus.routing.bgp import writer
 from isthmus.routing.bgp.attributes import AsPath, Attributes, Communities, LargeCommunities, Origin, Segment, attribute
 from isthmus.routing.bgp.capabilities import Agreement
 from isthmus.routing.bgp.reader import Message, Reader
-from isthmus.routing.bgp.updates import Batch, EndOfRib
+from isthmus.routing.bgp.updates import MANY, Batch, EndOfRib
 from isthmus.routing.bgp.wire import LONGEST, LONGEST_EXTENDED, BgpError, Kind, message
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix, parse_address
 from isthmus.tables.learned import key_prefix, prefix_key
@@ -91,12 +91,9 @@ def some_stream(draw: st.DrawFn) -> tuple[bytes, list[tuple[Family, Attributes |
 
 
 def routes(messages: Iterable[Message]) -> list[tuple[Family, Attributes | None, int, int]]:
-    return [
-        (one.family, one.attributes, path_id, key)
-        for one in messages
-        if isinstance(one, Batch)
-        for path_id, key in zip(one.path_ids, one.keys, strict=True)
-    ]
+    """Route by route, those of IPv4 first."""
+    found = [(one.family, *route) for one in messages if isinstance(one, Batch) for route in one.routes()]
+    return sorted(found, key=lambda route: route[0])
 
 
 @settings(max_examples=50, deadline=None)
@@ -105,7 +102,9 @@ def test_what_is_written_is_read_in_whatever_pieces_it_comes(
     stream: tuple[bytes, list[tuple[Family, Attributes | None, int, int]], Agreement], rng: random.Random
 ) -> None:
     data, said, agreement = stream
+    said.sort(key=lambda route: route[0])
     assert routes(read(data, agreement)) == said
+    assert routes(Reader(agreement, many=1).feed(data)) == said, "in bulk"
     reader, found, at = Reader(agreement), [], 0
     while at < len(data):
         end = at + rng.choice((1, 2, 19, 60, 700))
@@ -125,11 +124,15 @@ def test_mutated_streams_end_in_our_error_or_in_right_keys(
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     whole = outcome(bytes(raw), stream[2], len(raw))
     assert outcome(bytes(raw), stream[2], 61) == whole
+    assert outcome(bytes(raw), stream[2], len(raw), many=1) == whole
 
 
-def outcome(data: bytes, agreement: Agreement, chunk: int) -> tuple[list[Message], tuple[int, int]]:
-    """What was read, and the error that ended it. Every key is checked, and every attribute spelled out."""
-    reader, error = Reader(agreement), (0, 0)
+Outcome = tuple[list[tuple[Family, Attributes | None, int, int]], set[EndOfRib], tuple[int, int]]
+
+
+def outcome(data: bytes, agreement: Agreement, chunk: int, many: int = MANY) -> Outcome:
+    """The routes that were read, what was told whole, and the error that ended it. All is spelled out."""
+    reader, error = Reader(agreement, many=many), (0, 0)
     found: list[Message] = []
     try:
         for at in range(0, len(data), chunk):
@@ -139,21 +142,26 @@ def outcome(data: bytes, agreement: Agreement, chunk: int) -> tuple[list[Message
     assert error in ERRORS
     for one in found:
         if isinstance(one, Batch):
-            assert len(one.keys) == len(one.path_ids) > 0
-            assert all(key_prefix(one.family, key).length <= BITS[one.family] for key in one.keys)
-            assert all(0 <= path_id < 1 << 32 for path_id in one.path_ids)
-            if one.attributes:
-                assert isinstance(str(one.attributes.as_path), str)
-                assert one.attributes.as_path.hops <= sum(len(s.asns) for s in one.attributes.as_path.segments)
-                assert one.attributes.communities.values is not None
-    return found, error
+            assert len(one.prefixes) == len(one.path_ids) == len(one.which)
+    for family, attributes, path_id, key in routes(found):
+        assert key_prefix(family, key).length <= BITS[family]
+        assert 0 <= path_id < 1 << 32
+        if attributes:
+            assert isinstance(str(attributes.as_path), str)
+            assert attributes.as_path.hops <= sum(len(s.asns) for s in attributes.as_path.segments)
+            assert attributes.communities.values is not None
+    return routes(found), {one for one in found if isinstance(one, EndOfRib)}, error
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=40), st.binary(max_size=20))
 def test_random_updates_raise_nothing_but_our_error(attributes: bytes, prefixes: bytes, withdrawn: bytes) -> None:
-    outcome(update(attributes, prefixes, withdrawn), WITH_IDS, 4096)
-    outcome(update(FULL + attributes, prefixes, withdrawn), WITHOUT_IDS, 4096)
+    for data, agreement in (
+        (update(attributes, prefixes, withdrawn), WITH_IDS),
+        (update(FULL + attributes, prefixes, withdrawn), WITHOUT_IDS),
+        (update(FULL + attributes, PREFIX), WITH_IDS),
+    ):
+        assert outcome(data, agreement, 4096) == outcome(data, agreement, 4096, many=1)
 
 
 def test_equal_attributes_are_one_object_in_nlri_and_in_mp_reach() -> None:
@@ -164,9 +172,9 @@ def test_equal_attributes_are_one_object_in_nlri_and_in_mp_reach() -> None:
             for key in (3, 2)
             for one in writer.announcements(family, [key], some, 1, internal=True, longest=LONGEST)
         )
-        first, second = (one for one in read(data) if isinstance(one, Batch))
-        assert first.attributes == some
-        assert second.attributes is first.attributes
+        first, second = (attributes for _, attributes, *_ in routes(read(data)))
+        assert first == some
+        assert second is first
 
 
 def test_an_attribute_list_is_known_by_its_next_hop_too() -> None:
@@ -176,11 +184,8 @@ def test_an_attribute_list_is_known_by_its_next_hop_too() -> None:
         for hop in (1, 2, 1)
         for one in writer.announcements(6, [3], Attributes((6, hop)), 1, internal=True, longest=LONGEST)
     )
-    assert [one.attributes.next_hop for one in read(data) if isinstance(one, Batch) and one.attributes] == [
-        (6, 1),
-        (6, 2),
-        (6, 1),
-    ]
+    hops = [attributes.next_hop for _, attributes, *_ in routes(read(data)) if attributes]
+    assert hops == [(6, 1), (6, 2), (6, 1)]
 
 
 def test_end_of_rib_of_both_families() -> None:
@@ -188,9 +193,8 @@ def test_end_of_rib_of_both_families() -> None:
 
 
 def test_bits_behind_a_prefix_do_not_count() -> None:
-    (one,) = read(update(FULL, b"\0\0\0\7\x09\x0a\xff"))
-    assert isinstance(one, Batch)
-    assert list(one.keys) == keys_of("10.128.0.0/9")
+    ((*_, key),) = routes(read(update(FULL, b"\0\0\0\7\x09\x0a\xff")))
+    assert [key] == keys_of("10.128.0.0/9")
 
 
 @pytest.mark.parametrize(
@@ -236,9 +240,8 @@ def test_treat_as_withdraw(name: str, attributes: bytes) -> None:
 )
 def test_attribute_discard(name: str, extra: bytes) -> None:
     reader = Reader(WITH_IDS)
-    (one,) = reader.feed(update(FULL + extra, PREFIX))
-    assert isinstance(one, Batch)
-    assert one.attributes == Attributes(HOPS[4], AsPath.sequence(65001)), name
+    ((_, attributes, *_),) = routes(reader.feed(update(FULL + extra, PREFIX)))
+    assert attributes == Attributes(HOPS[4], AsPath.sequence(65001)), name
     assert reader.counts.discarded == 1
 
 
@@ -332,7 +335,8 @@ def test_we_read_what_scapy_writes(monkeypatch: pytest.MonkeyPatch) -> None:
             nlri=[scapy_bgp.BGPNLRI_IPv4(prefix="198.51.100.0/24")],
         )
     )
-    assert read(raw, WITHOUT_IDS) == [
-        Batch(4, None, [0], keys_of("203.0.113.0/24")),
-        Batch(4, Attributes(HOPS[4], AsPath.sequence(65001, 70000)), [0], keys_of("198.51.100.0/24")),
+    gone, announced = keys_of("203.0.113.0/24", "198.51.100.0/24")
+    assert routes(read(raw, WITHOUT_IDS)) == [
+        (4, None, 0, gone),
+        (4, Attributes(HOPS[4], AsPath.sequence(65001, 70000)), 0, announced),
     ]

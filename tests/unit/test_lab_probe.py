@@ -25,7 +25,7 @@ def objects(*files: str | Path, **hosts: str) -> Objects:
 
 
 def expectations(of: Objects) -> dict[Case, Expected]:
-    twin = Twin(of)
+    twin = Twin(of.plan, of.tables)
     return {case: twin.expect(case) for case in cases(of, 1000)[0]}
 
 

@@ -20,7 +20,7 @@ from isthmus.lab.routes.router import Ambiguity, LearnedPath, NeighborRow, Routi
 from isthmus.lab.service.questions import Kind, Questions
 from isthmus.lab.service.service import Service
 from isthmus.tables.address import Family, Prefix, parse_address
-from isthmus.tables.learned import prefix_key
+from isthmus.tables.learned import Down, prefix_key
 
 
 def path(peer: str, use: Use = Use.USED, as_path: str = "65001", med: int | None = None) -> LearnedPath:
@@ -31,6 +31,13 @@ def table(**paths: LearnedPath) -> dict[int, Sequence[LearnedPath]]:
     return {prefix_key(Prefix.parse(prefix)): [one] for prefix, one in paths.items()}
 
 
+class Moments(dict[int, Sequence[LearnedPath]]):
+    """A table that can be changed while somebody iterates over what it was."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(super().__iter__()))
+
+
 ONE, OTHER, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 
 
@@ -39,6 +46,7 @@ class Router:
 
     def __init__(self) -> None:
         self.draining = False
+        self.down: frozenset[Down] = frozenset()
         self.isp: dict[Family, dict[int, Sequence[LearnedPath]]] = {
             4: {
                 **table(**{"8.8.8.0/24": path(ONE), "8.8.0.0/16": path(ONE), "0.0.0.0/0": path(OTHER)}),
@@ -60,8 +68,10 @@ class Router:
         yield NeighborRow("isp", OTHER, 65002, state, 1e9, "Received: Cease", 3, 12, 1, None)
         yield NeighborRow("leaf", SIX, 65003, "established", 1e9, "", 1, 0, 0, None)
 
-    def ambiguous(self) -> Iterable[Ambiguity]:
-        yield Ambiguity("leaf", ("e1", "e2"), 950_000, 12)
+    def ambiguous(self, vpc: str | None) -> Iterable[Ambiguity | None]:
+        yield None
+        if vpc in (None, "leaf"):
+            yield Ambiguity("leaf", ("e1", "e2"), 950_000, 12)
 
     def drain(self, on: bool) -> None:
         self.draining = on
@@ -178,7 +188,7 @@ def test_routes_as_text_and_as_json() -> None:
 
 
 def test_a_long_answer_is_given_while_routes_change(router: Router, tmp_path: Path) -> None:
-    router.isp[4] = {1 << 24 | n: [path(ONE)] for n in range(3000)}
+    router.isp[4] = Moments({1 << 24 | n: [path(ONE)] for n in range(3000)})
     pieces = Questions(RouteAnswers(router).kinds).answer(
         {"ask": "routes", "vpc": "isp", "prefixes": [], "longer": False, "from": None, "limit": 10_000}
     )

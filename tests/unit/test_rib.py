@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 
+import numpy as np
+import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.datapath.fib.exact import NONE, Exact, Slots
+from isthmus.datapath.store import TableFull
 from isthmus.routing.bgp.attributes import AsPath, Attributes, LargeCommunities, Origin
+from isthmus.routing.bgp.capabilities import Agreement
+from isthmus.routing.bgp.reader import Reader
 from isthmus.routing.bgp.updates import Batch
-from isthmus.routing.rib import Rib, in_order
-from isthmus.tables.address import Family, parse_address
+from isthmus.routing.bgp.wire import LONGEST
+from isthmus.routing.rib import REST_S, Rib, in_order
+from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop
 from isthmus.tables.entries import Origin as Source
+from isthmus.tables.prefixes import Prefixes
+from tests.bpf.learning import decided, update
 
 KEY = AttachmentKey("isp", "eth1")
 NOWHERE = parse_address("203.0.113.99")[1]
@@ -25,6 +35,14 @@ class Written:
     def __init__(self) -> None:
         self.groups: list[tuple[int, tuple[NextHop, ...]]] = [(0, ())]
         self.routes: dict[tuple[Family, int], int] = {}
+        self.room = 1000
+        self.prefixes = {family: Exact(columns=2) for family in FAMILIES}
+        self.notes = {family: table.columns[1] for family, table in self.prefixes.items()}
+
+    def clear(self) -> None:
+        self.routes.clear()
+        for table in self.prefixes.values():
+            table.columns[0].clear()
 
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         assert next_hops
@@ -32,8 +50,13 @@ class Written:
             self.groups.append((metric, next_hops))
         return self.groups.index((metric, next_hops))
 
-    def update(self, family: Family, keys: Sequence[int], groups: Sequence[int]) -> None:
-        for key, group in zip(keys, groups, strict=True):
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        assert list(self.prefixes[family].prefixes(slots)) == list(prefixes)
+        once = self.prefixes[family].lasts(slots)
+        self.prefixes[family].columns[0].set(slots[once], np.where(groups == 0, NONE, groups)[once].astype(np.int32))
+        if len({(family, key) for key in prefixes} | self.routes.keys()) > self.room:
+            raise TableFull("routes", self.room)
+        for key, group in zip(prefixes, groups.tolist(), strict=True):
             if group:
                 self.routes[family, key] = group
             else:
@@ -51,8 +74,17 @@ def resolve(family: Family, address: int, peer: str) -> NextHop | None:
     return None if address == NOWHERE else NextHop(KEY, address, Source("BGP"), None, peer)
 
 
-def peer(attributes: Attributes) -> str:
-    return "".join(f"192.0.2.{value[2]}" for value in attributes.large_communities.values)
+def peer(communities: LargeCommunities) -> str:
+    return "".join(f"192.0.2.{value[2]}" for value in communities.values)
+
+
+def batch(attributes: Attributes | None, *routes: tuple[int, int]) -> Batch:
+    """What an UPDATE says of IPv4 paths, by identifier and key."""
+    both = frozenset(FAMILIES)
+    data = update(4, () if attributes else routes, routes if attributes else (), attributes or Attributes((4, 0)))
+    (found,) = Reader(Agreement(both, both, both, internal=True, longest=LONGEST)).feed(data)
+    assert isinstance(found, Batch)
+    return found
 
 
 def said(router: int, pref: int, hops: int, origin: int, med: int | None, who: int) -> Attributes:
@@ -82,17 +114,13 @@ BATCHES = st.lists(
 
 
 def expected(paths: dict[tuple[int, int], Attributes]) -> dict[tuple[Family, int], tuple[int, frozenset[object]]]:
-    """By RFC 4271 9.1.2.2, each step as the text says it."""
+    """What packets are to follow, by prefix."""
     found: dict[tuple[Family, int], tuple[int, frozenset[object]]] = {}
     for key in {key for _, key in paths}:
-        left = [path for (_, other), path in paths.items() if other == key and path.next_hop[1] != NOWHERE]
+        left = decided(path for (_, other), path in paths.items() if other == key and path.next_hop[1] != NOWHERE)
         if not left:
             continue
-        left = [path for path in left if path.local_pref == max(each.local_pref for each in left)]
-        left = [path for path in left if path.as_path.hops == min(each.as_path.hops for each in left)]
-        left = [path for path in left if path.origin == min(each.origin for each in left)]
-        left = [path for path in left if (path.med or 0) == min(each.med or 0 for each in left)]
-        found[4, key] = (left[0].med or 0, frozenset((path.next_hop[1], peer(path)) for path in left))
+        found[4, key] = (left[0].med or 0, frozenset((path.next_hop[1], peer(path.large_communities)) for path in left))
     return found
 
 
@@ -104,7 +132,7 @@ def test_what_packets_follow_is_what_bgp_decides(
     rib = Rib(table, resolve, peer)
     paths: dict[tuple[int, int], Attributes] = {}
     for attributes, routes in batches:
-        rib.take(Batch(4, attributes, [number for number, _ in routes], [key for _, key in routes]))
+        rib.take(batch(attributes, *routes))
         for route in routes:
             if attributes is None:
                 paths.pop(route, None)
@@ -124,7 +152,7 @@ def test_a_next_hop_that_is_found_later_brings_its_routes() -> None:
     there = False
     table = Written()
     rib = Rib(table, lambda family, address, who: resolve(family, address, who) if there else None, peer)
-    rib.take(Batch(4, said(0, 100, 1, 0, 7, 1), [1], [5]))
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5)))
     rib.flush()
     assert not table.all()
     there = True
@@ -133,10 +161,24 @@ def test_a_next_hop_that_is_found_later_brings_its_routes() -> None:
     assert table.all() == {(4, 5): (7, frozenset({(ROUTERS[0], "192.0.2.1")}))}
 
 
+def test_a_path_that_is_told_again_follows_what_was_found_meanwhile() -> None:
+    there = False
+    table = Written()
+    rib = Rib(table, lambda family, address, who: resolve(family, address, who) if there else None, peer)
+    attributes = said(0, 100, 1, 0, 7, 1)
+    for each in (attributes, None):
+        rib.take(batch(each, (1, 5)))
+    there = True
+    rib.resolve_again()
+    rib.take(batch(attributes, (1, 5)))
+    rib.flush()
+    assert table.all() == {(4, 5): (7, frozenset({(ROUTERS[0], "192.0.2.1")}))}
+
+
 def test_all_is_forgotten_when_the_session_ends() -> None:
     table = Written()
     rib = Rib(table, resolve, peer)
-    rib.take(Batch(4, said(0, 100, 1, 0, 7, 1), [1, 1], [5, 6]))
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5), (1, 6)))
     rib.flush()
     rib.clear()
     assert rib.pending
@@ -153,5 +195,41 @@ def test_paths_are_listed_best_first_and_those_that_lead_nowhere_last() -> None:
         (2, said(0, 100, 2, 0, 0, 2)),
         (3, said(1, 100, 1, 0, 0, 3)),
     ):
-        rib.take(Batch(4, attributes, [number], [5]))
+        rib.take(batch(attributes, (number, 5)))
     assert [path.number for path in in_order(rib.paths(4)[5])] == [3, 2, 1]
+
+
+def test_a_table_that_is_full_is_emptied_and_filled_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    table = Written()
+    rib = Rib(table, resolve, peer)
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5), (1, 6), (1, 7)))
+    table.room = 2
+    for pause in (1, 2):
+        assert rib.due(1, now)
+        assert rib.flush() is not None
+        assert not table.all()
+        assert rib.wait(now) == pause, "it is not tried again at once"
+        assert not rib.due(1, now)
+        now += pause
+    table.room = 3
+    assert rib.due(1, now)
+    assert rib.flush() is not None
+    assert len(table.all()) == 3
+    assert rib.wait(now) is None
+
+
+def test_few_changes_wait_a_moment_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rib = Rib(Written(), resolve, peer)
+    assert rib.wait(now) is None
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 5)))
+    assert rib.due(1, now), "the first does not wait"
+    rib.flush()
+    rib.take(batch(said(0, 100, 1, 0, 7, 1), (1, 6)))
+    assert 0 < (rib.wait(now) or 0) <= REST_S
+    now += 2 * REST_S
+    assert rib.due(1, now)
+    assert not rib.due(5000, now), "more are on their way"

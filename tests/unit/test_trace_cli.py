@@ -165,3 +165,10 @@ def test_the_text_names_the_pool() -> None:
     assert "delivered  tcp chosen from the pool -> 8.8.8.8:80, ttl 63" in text
     assert "sent       tcp 8.8.8.8:80 -> chosen from the pool, ttl 64" in text
     assert "pool       192.168.1." in text
+
+
+@pytest.mark.parametrize("words", [[], [str(EXAMPLES / STATIC), "--live"], ["--live", "--routes", "somewhere"]])
+def test_it_answers_by_files_or_by_the_gateway_that_runs(words: list[str]) -> None:
+    done = CliRunner().invoke(app, [*words, "--from", "vpc1", "--src", "10.1.1.5", "--dst", "10.2.1.1"])
+    assert done.exit_code == 2
+    assert "either FILE..., or --live alone" in done.stderr

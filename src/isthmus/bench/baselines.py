@@ -1,17 +1,22 @@
 """What the kernel can do by itself, as subjects: the ceiling, forwarding, and forwarding with nftables NAT.
 
-``XdpRedirect`` carries any traffic. ``KernelForward`` and ``KernelNftablesNat`` carry that of static NAT with every
-peering loaded. Where isthmus gives all peers the same private addresses, nftables can not (its reply tuples would
-clash), so there each peer has a network of its own. ``KernelNftablesPool`` is nftables beside isthmus' stateful NAT.
+``XdpRedirect`` carries any traffic, ``LpmTrie`` what it has routes for. ``KernelForward`` and ``KernelNftablesNat``
+carry that of static NAT with every peering loaded. Where isthmus gives all peers the same private addresses, nftables
+can not (its reply tuples would clash), so there each peer has a network of its own. ``KernelNftablesPool`` is nftables
+beside isthmus' stateful NAT.
 """
 
 from __future__ import annotations
 
 import struct
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack
 from ipaddress import IPv4Network
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from isthmus.bench import BenchError, configuration, conntrack
 from isthmus.bench.configuration import (
@@ -35,10 +40,16 @@ from isthmus.bench.topology import (
     take_redirected_frames,
     write_sysctl,
 )
-from isthmus.datapath.libbpf import BpfObject, attach_xdp, compiled
+from isthmus.datapath.libbpf import BpfMap, BpfObject, attach_xdp, compiled
 from isthmus.datapath.netns import inside
+from isthmus.tables.address import Family
 
 _PEERS: Final = configuration.peers_of_sender(configuration.PEERINGS)
+_TRIES: Final[Mapping[Family, str]] = {4: "trie_ipv4", 6: "trie_ipv6"}
+_TRIE_KEYS: Final[Mapping[Family, np.dtype[np.void]]] = {
+    4: np.dtype([("length", "=u4"), ("address", ">u4")]),
+    6: np.dtype([("length", "=u4"), ("address", ">u8"), ("rest", ">u8")]),
+}
 POOL_RULES: Final = f"""
 table ip bench {{
     chain after {{
@@ -77,11 +88,47 @@ class XdpRedirect(_Baseline):
 
     def prepare(self, topology: Topology) -> None:
         """Attach it, its device map pointing to the output."""
-        obj = self._undo.enter_context(BpfObject.open(compiled("bench")))
-        obj.load()
-        with inside(topology.gateway):  # a device map takes an index in the namespace of who fills it
-            obj.map("way_out").update(struct.pack("=I", 0), struct.pack("=I", topology.output.ifindex))
-            self._undo.enter_context(attach_xdp(obj.program("redirect"), topology.input.ifindex))
+        redirect(topology, self._undo, "redirect")
+
+
+class LpmTrie(_Baseline):
+    """The same behind a look-up in the kernel's own LPM trie, in which every route is an entry."""
+
+    name = "lpm-trie"
+
+    def __init__(self, routes: Mapping[Family, list[int]], traffic: Traffic) -> None:
+        super().__init__(traffic)
+        self.arrival = Arrival(traffic.sources, traffic.destinations, SENT_TTL)
+        self._keys = {family: trie_keys(family, keys) for family, keys in routes.items()}
+        self._tries: dict[Family, BpfMap] = {}
+        self._filled: set[Family] = set()
+
+    def prepare(self, topology: Topology) -> None:
+        """Attach it, with all routes."""
+        sizes = {_TRIES[family]: len(keys) for family, keys in self._keys.items()}
+        obj = redirect(topology, self._undo, "redirect_by_trie", sizes)
+        self._tries = {family: obj.map(_TRIES[family]) for family in self._keys}
+        for family in self._keys:
+            self.learn(family)
+
+    def learn(self, family: Family) -> int:
+        """Fill a trie, by one call."""
+        keys = self._keys[family]
+        self._tries[family].update_batch(keys.tobytes(), bytes(4 * len(keys)), len(keys))
+        self._filled.add(family)
+        return len(keys)
+
+    def change(self, number: int) -> None:
+        """Write one entry again."""
+        self._tries[4].update(self._keys[4][number].tobytes(), bytes(4))
+
+    def lose(self) -> None:
+        """Delete all entries, by one call for each family."""
+        while self._filled:
+            family = self._filled.pop()
+            self._tries[family].delete_batch(self._keys[family].tobytes())
+
+    forget = lose
 
 
 class KernelForward(_Baseline):
@@ -135,6 +182,29 @@ class KernelNftablesPool(_Baseline):
     def forget(self) -> None:
         """End all flows."""
         conntrack.flush(self._namespace)
+
+
+def redirect(topology: Topology, undo: ExitStack, program: str, sizes: Mapping[str, int] | None = None) -> BpfObject:
+    """Attach a program of the bench where packets enter, its device map pointing to the output, with maps of these
+    sizes; ``undo`` takes what is to be closed."""
+    obj = undo.enter_context(BpfObject.open(compiled("bench")))
+    for name, entries in (sizes or {}).items():
+        obj.resize(name, entries)
+    obj.load()
+    with inside(topology.gateway):  # a device map takes an index in the namespace of who fills it
+        obj.map("way_out").update(struct.pack("=I", 0), struct.pack("=I", topology.output.ifindex))
+        undo.enter_context(attach_xdp(obj.program(program), topology.input.ifindex))
+    return obj
+
+
+def trie_keys(family: Family, keys: list[int]) -> npt.NDArray[np.void]:
+    """Keys of a BPF LPM trie (``struct bpf_lpm_trie_key``) for prefixes of 1 to 52 bits."""
+    made = np.zeros(len(keys), _TRIE_KEYS[family])
+    values = np.array(keys, np.uint64)
+    made["length"] = lengths = np.frexp(values.astype(np.float64))[1] - 1  # exact below 2**53
+    words = values << (64 - lengths).astype(np.uint64)
+    made["address"] = words >> 32 if family == 4 else words
+    return made
 
 
 def distinct_network(number: int) -> IPv4Network:

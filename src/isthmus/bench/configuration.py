@@ -7,18 +7,26 @@ allows, and it is the one that sends.
 
 **Stateful NAT**: the same sender, its hosts behind the addresses of ``POOL``, and one peer that shows ``SERVERS`` as
 they are. Each host talks to one server, from as many source ports as make the number of flows.
+
+**Learned routes**: the same sender, plain, and one peer with BGP that offers all of IPv4: an external. Each packet is
+to a host of another of its routes, in random order.
 """
 
 from __future__ import annotations
 
+import random
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, islice
 from typing import Final, NamedTuple
+
+from isthmus.bench.internet import hosts
+from isthmus.bench.tags import VTEPS, Kind, Tag
 
 VPCS: Final = 142
 PEERINGS: Final = VPCS * (VPCS - 1) // 2
 DESTINATIONS: Final = 4000
 SENDER: Final = 1
+PEER: Final = 2  # the only one, or the first
 
 PRIVATE: Final = IPv4Network("10.1.0.0/20")
 PUBLIC: Final = IPv4Network("100.64.0.0/10")
@@ -28,11 +36,11 @@ LINK: Final = 30  # prefix length of that link
 
 SERVERS: Final = IPv4Network("10.2.0.0/20")  # of the peer in stateful NAT
 POOL: Final = IPv4Network("100.64.0.0/24")  # what it sees of the sender's hosts
+ANYWHERE: Final = IPv4Network("0.0.0.0/0")  # what an external offers
 POOL_PORTS: Final = (1024, 65535)
 
 _SOURCES: Final = 16
 _SOURCE_PORT: Final = 40000
-_PEER: Final = 2
 _STRIDE: Final = 1009  # a prime, so that host and server go through their networks in different orders
 
 _VPC: Final = """\
@@ -44,6 +52,7 @@ spec:
   attachments:
     - interface: {interface}
       addresses: [{gateway}/{link}]
+      {tag}
   routes:
     - {{to: {inside}, via: {next_hop}}}
 """
@@ -73,6 +82,26 @@ spec:
   {b}:
     ips: [{{cidr: {servers}}}]
 """
+_EXTERNAL: Final = """\
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: VPC
+metadata: {{name: {name}}}
+spec:
+  attachments:
+    - interface: {interface}
+      addresses: [{gateway}/{link}]
+  bgp: {{asn: 65000}}
+---
+apiVersion: gateway.githedgehog.com/v1alpha1
+kind: Peering
+metadata: {{name: {sender}--{name}}}
+spec:
+  {sender}:
+    ips: [{{cidr: {private}}}]
+  {name}:
+    ips: [{{cidr: {anywhere}}}]
+"""
 
 
 class Conversation(NamedTuple):
@@ -86,12 +115,15 @@ class Conversation(NamedTuple):
 class Traffic(NamedTuple):
     """What is sent: every conversation from ``ports`` source ports, which count up from the conversation's own.
 
-    ``sources`` and ``destinations`` are networks that all its packets are in."""
+    ``sources`` and ``destinations`` are networks that all its packets are in; ``in_turn``: one conversation after the
+    other, and not at random."""
 
     conversations: list[Conversation]
     sources: IPv4Network
     destinations: IPv4Network
     ports: int = 1
+    tag: Tag = Tag()
+    in_turn: bool = False
 
     @property
     def flows(self) -> int:
@@ -126,13 +158,14 @@ def peers_of_sender(peerings: int) -> list[int]:
     return [second for first, second in pairs(peerings) if first == SENDER]
 
 
-def static_objects(peerings: int) -> str:
-    """The objects as YAML: the VPCs that the first ``peerings`` peerings name, and these peerings."""
+def static_objects(peerings: int, kind: Kind = "untagged") -> str:
+    """The objects as YAML: the VPCs that the first ``peerings`` peerings name, all attached so, and these peerings."""
     chosen = pairs(peerings)
     numbers = sorted({number for pair in chosen for number in pair})
     return "".join(
         [
-            *(_vpc(number, PRIVATE) for number in numbers),
+            Tag(kind).gateway(interface_name(SENDER)),
+            *(_vpc(number, PRIVATE, kind) for number in numbers),
             *(
                 _PEERING.format(
                     a=vpc_name(a),
@@ -149,15 +182,29 @@ def static_objects(peerings: int) -> str:
 
 def stateful_objects() -> str:
     """The objects as YAML: the sender, its peer, and their peering."""
-    names = {"a": vpc_name(SENDER), "b": vpc_name(_PEER)}
+    names = {"a": vpc_name(SENDER), "b": vpc_name(PEER)}
     peering = _STATEFUL.format(private=PRIVATE, pool=POOL, servers=SERVERS, **names)
-    return _vpc(SENDER, PRIVATE) + _vpc(_PEER, SERVERS) + peering
+    return _vpc(SENDER, PRIVATE) + _vpc(PEER, SERVERS) + peering
 
 
-def _vpc(number: int, inside: IPv4Network) -> str:
+def learned_objects() -> str:
+    """The objects as YAML: the sender, an external, and their peering."""
+    return _vpc(SENDER, PRIVATE) + _EXTERNAL.format(
+        name=vpc_name(PEER),
+        interface=interface_name(PEER),
+        gateway=GATEWAY,
+        link=LINK,
+        sender=vpc_name(SENDER),
+        private=PRIVATE,
+        anywhere=ANYWHERE,
+    )
+
+
+def _vpc(number: int, inside: IPv4Network, kind: Kind = "untagged") -> str:
     return _VPC.format(
         name=vpc_name(number),
-        interface=interface_name(number),
+        interface=interface_name(SENDER if kind in VTEPS else number),
+        tag=Tag(kind, number).attachment(NEXT_HOP),
         gateway=GATEWAY,
         link=LINK,
         inside=inside,
@@ -165,7 +212,7 @@ def _vpc(number: int, inside: IPv4Network) -> str:
     )
 
 
-def static_traffic(peerings: int, count: int = DESTINATIONS) -> Traffic:
+def static_traffic(peerings: int, count: int = DESTINATIONS, kind: Kind = "untagged") -> Traffic:
     """``count`` different destinations, spread over all peers of the sender and over the hosts of each.
 
     Raises ``ValueError`` where the peers have fewer hosts than that."""
@@ -181,7 +228,7 @@ def static_traffic(peerings: int, count: int = DESTINATIONS) -> Traffic:
         )
         for number in range(count)
     ]
-    return Traffic(conversations, PRIVATE, PUBLIC)
+    return Traffic(conversations, PRIVATE, PUBLIC, tag=Tag(kind, SENDER))
 
 
 def stateful_traffic(flows: int) -> Traffic:
@@ -200,3 +247,10 @@ def stateful_traffic(flows: int) -> Traffic:
         for number in range(hosts)
     ]
     return Traffic(conversations, PRIVATE, SERVERS, ports)
+
+
+def learned_traffic(keys: list[int], seed: int = 1) -> Traffic:
+    """To one host inside each of these IPv4 prefixes, in their order."""
+    chosen = hosts(4, keys, random.Random(seed))
+    conversations = [Conversation(PRIVATE[1], IPv4Address(address >> 96)) for address in chosen]
+    return Traffic(conversations, PRIVATE, ANYWHERE, in_turn=True)

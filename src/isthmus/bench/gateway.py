@@ -15,6 +15,7 @@ from isthmus.api.sources import Source
 from isthmus.bench import BenchError, configuration
 from isthmus.bench.configuration import (
     NEXT_HOP,
+    PEER,
     POOL,
     PRIVATE,
     SENDER,
@@ -25,6 +26,7 @@ from isthmus.bench.configuration import (
 )
 from isthmus.bench.generator import SENT_TTL
 from isthmus.bench.subject import Arrival
+from isthmus.bench.tags import VTEPS, Kind, Tag
 from isthmus.bench.throughput import HOST
 from isthmus.bench.topology import Port, Topology
 from isthmus.compile import compile_tables
@@ -40,22 +42,23 @@ _POOL_RECORDS: Final = POOL.num_addresses  # of the table of flows: one for each
 
 
 class StaticNat:
-    """Static NAT on both sides, by XDP, with so many peerings loaded: ``static-1000`` and the like."""
+    """Static NAT on both sides, by XDP, with so many peerings loaded (``static-1000`` and the like), and all VPCs
+    attached by tags of one kind."""
 
-    def __init__(self, peerings: int) -> None:
-        self._peerings = peerings
+    def __init__(self, name: str, peerings: int, kind: Kind = "untagged") -> None:
+        self.name = name
+        self._peerings, self._kind = peerings, kind
         self._undo = ExitStack()
-        self.name = f"static-{peerings}"
-        self.arrival = Arrival(public_network(SENDER), PRIVATE, SENT_TTL - 1)
+        self.arrival = Arrival(public_network(SENDER), PRIVATE, SENT_TTL - 1, Tag(kind, PEER))
 
     @property
     def traffic(self) -> Traffic:
         """Destinations at all peers that the sender has with so many peerings."""
-        return configuration.static_traffic(self._peerings)
+        return configuration.static_traffic(self._peerings, kind=self._kind)
 
     def prepare(self, topology: Topology) -> None:
         """Start the gateway on the port where packets enter."""
-        tables = tables_of(configuration.static_objects(self._peerings))
+        tables = tables_of(configuration.static_objects(self._peerings, self._kind))
         self._undo.enter_context(closing(start(self.name, topology, tables, "xdp", [topology.input])))
 
     def close(self) -> None:
@@ -119,7 +122,9 @@ def start(
     Raises ``BenchError``, with the subject's name, where the kernel refuses."""
     try:
         with inside(topology.gateway), ExitStack() as undo:
-            path = undo.enter_context(closing(PacketPath.load(capacity=Capacity(flows=flows + _POOL_RECORDS))))
+            path = undo.enter_context(
+                closing(PacketPath.load(capacity=Capacity(flows=flows + _POOL_RECORDS), hooks=[hook]))
+            )
             for port in entrances:
                 path.attach(port.ifindex, hook)
             path.apply(tables, Bindings({name: _bound(port, hook) for name, (port, _) in _places(topology).items()}))
@@ -158,6 +163,8 @@ def _tell_neighbours(path: PacketPath, tables: Tables, topology: Topology) -> No
         for attachment in vpc.attachments:
             _, behind = places[attachment.key.interface]
             path.set_neighbor(attachment.key, family, next_hop, _mac(behind))
+    for _, remote in VTEPS.values():  # noted where a route leads there
+        path.set_tunnel(*parse_address(str(remote)), topology.output.ifindex, _mac(topology.sink_port))
 
 
 def _mac(port: Port) -> bytes:

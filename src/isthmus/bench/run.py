@@ -15,6 +15,7 @@ from typing import Final
 from isthmus.bench.generator import Burst, Generator, require_delivery
 from isthmus.bench.machine import Neighbours, pinned
 from isthmus.bench.subject import FlowSubject, Subject
+from isthmus.bench.tags import KINDS
 from isthmus.bench.throughput import Stream, TcpSubject
 from isthmus.bench.topology import Topology
 
@@ -24,6 +25,10 @@ PACKET_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
     "static-1000": (*_KERNEL, "static-1"),
     "static-10000": (*_KERNEL, "static-1"),
 }
+TAG_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {
+    kind: ("xdp-redirect",) if kind == "untagged" else ("xdp-redirect", "untagged") for kind in KINDS
+}
+LOOKUP_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = {"lookups-full": ("xdp-redirect", "lpm-trie", "lookups-10")}
 FLOWS: Final = (1, 100_000, 1_000_000)
 """Flows that all exist while packets of them are sent: the numbers in the rows' names."""
 NEW_FLOWS: Final = 200_000
@@ -50,16 +55,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure: rounds, and seconds of one burst or stream in each."""
+    """How long to measure: rounds, and seconds of one burst or stream in each; how often a table is filled."""
 
     rounds: int
     burst: float
     tcp_rounds: int
     stream: int
+    fills: int
 
 
-FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=7, stream=2)
-QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1)
+FULL: Final = Effort(rounds=11, burst=0.3, tcp_rounds=7, stream=2, fills=5)
+QUICK: Final = Effort(rounds=3, burst=0.1, tcp_rounds=1, stream=1, fills=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ def packet_rates(
 
     Raises ``BenchError`` where a subject can not be prepared, or does not deliver what it should."""
     with ExitStack() as stack, pinned(cpu):
-        generators = {subject.name: _prepared(subject, stack, say, what) for subject in subjects}
+        generators = {subject.name: prepared(subject, stack, say, what) for subject in subjects}
         packets = {name: _burst_size(generator, effort.burst) for name, generator in generators.items()}
         bursts = {name: partial(generator.burst, packets[name]) for name, generator in generators.items()}
         return _rounds(bursts, effort.rounds, cpu, say, warn, what)
@@ -131,7 +137,7 @@ def new_flow_rates(
         return generator.in_order(generator.flows)
 
     with ExitStack() as stack, pinned(cpu):
-        bursts = {subject.name: partial(opened, subject, _prepared(subject, stack, say, what)) for subject in subjects}
+        bursts = {subject.name: partial(opened, subject, prepared(subject, stack, say, what)) for subject in subjects}
         return _rounds(bursts, effort.rounds, cpu, say, warn, what)
 
 
@@ -170,7 +176,10 @@ def tcp_rates(subjects: Sequence[TcpSubject], effort: Effort, cpu: int, say: Say
     return rates
 
 
-def _prepared(subject: Subject, stack: ExitStack, say: Say, what: str) -> Generator:
+def prepared(subject: Subject, stack: ExitStack, say: Say, what: str) -> Generator:
+    """A subject in a topology of its own that has delivered what it should; ``stack`` takes what is to be undone.
+
+    Raises ``BenchError`` where it can not be prepared, or does not deliver."""
     say(f"{what}: preparing {subject.name}")
     topology = stack.enter_context(Topology(subject.name))
     stack.callback(subject.close)

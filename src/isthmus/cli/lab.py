@@ -1,4 +1,4 @@
-"""``isthmus lab``: up, probe, exec, down, list.
+"""``isthmus lab``: up, apply, probe, exec, down, list.
 
 What makes namespaces and sends packets is imported where it is called: loading it takes longer than `isthmus check`.
 """
@@ -110,6 +110,27 @@ def up(
         output.print_json(next(lab for lab in control.listing() if lab["name"] == name))
     else:
         _print_plan(planned, made)
+
+
+@app.command()
+def apply(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Objects: files, directories, or - for stdin.")],
+    name: NameOption = "isthmus",
+) -> None:
+    """Have a lab that is up go over to other objects: peerings, rules, NAT, metrics, BGP. Its wiring stays.
+
+    What lives on keeps its conversations and BGP sessions. Objects that can't be taken leave all as it was."""
+    from isthmus.lab import control
+
+    _need_root()
+    loaded = objects.load(files)
+    objects.report_others(loaded)
+    tables = compile_tables(loaded.model)
+    try:
+        control.apply(name, Objects(plan(name, loaded.model, tables), loaded.model, tables))
+    except LabError as error:
+        _refuse(error)
+    output.out().print(f"lab {name} has these objects now")
 
 
 @app.command()

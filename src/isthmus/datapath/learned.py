@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.datapath.fib.blocks import Blocks, fence
+from isthmus.datapath.fib.blocks import Blocks, Words, fence
+from isthmus.datapath.fib.exact import NONE, Column, Exact, Slots
 from isthmus.datapath.fib.groups import Groups, Used
-from isthmus.datapath.fib.lpm import Halves, LongestPrefix
+from isthmus.datapath.fib.lpm import LongestPrefix
 from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import NextHop, Origin, Route
 from isthmus.tables.learned import key_prefix
+from isthmus.tables.prefixes import Prefixes
 
 Content = tuple[object, ...]
 Change = tuple[int, Content | None]
@@ -26,7 +28,8 @@ Change = tuple[int, Content | None]
 ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
 """How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
 
-_MASK64: Final = (1 << 64) - 1
+
+_COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
 
 
 class LearnedTable:
@@ -46,7 +49,11 @@ class LearnedTable:
     ) -> None:
         self._blocks, self._groups, self._fibs = blocks, groups, fibs
         self._wait, self._changed, self._collect = wait, changed, collect
-        self._routes: dict[Family, dict[int, int]] = {family: {} for family in FAMILIES}  # key to group
+        self.prefixes: Final = {family: Exact(columns=2) for family in FAMILIES}
+        """All prefixes: those with a route, and those with a *note*: a number that whoever fills the table may keep."""
+        self._routes = {family: table.columns[0] for family, table in self.prefixes.items()}  # the group of each
+        self.notes: Final = {family: table.columns[1] for family, table in self.prefixes.items()}
+        self._of_length = {family: np.zeros(129, np.int64) for family in FAMILIES}  # how many routes
         self._tables = {family: LongestPrefix(blocks, groups.lengths) for family in FAMILIES}
 
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
@@ -54,24 +61,34 @@ class LearnedTable:
         return self._groups.number(metric, next_hops)
 
     def update(self, family: Family, keys: Sequence[int], groups: Sequence[int]) -> None:
-        """Set the group of every key, 0: withdrawn. Of equal keys the last counts.
+        """``write`` for a few prefixes, by their keys; of equal keys the last counts."""
+        wanted = dict(zip(keys, groups, strict=True))
+        prefixes = Prefixes.of(wanted)
+        self.write(family, prefixes, self.prefixes[family].place(prefixes), np.array(list(wanted.values()), np.int32))
+
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        """Set the group of every prefix, 0: withdrawn. One that stands there twice has one group. ``slots``: where it
+        is among ``prefixes``.
 
         Raises ``TableFull``; the table is then to be cleared, and filled anew."""
         self._collect()  # while no table is on its way from one record to another
         routes = self._routes[family]
-        wanted = dict(zip(keys, groups, strict=True))
-        gone = [key for key, group in wanted.items() if not group]
-        for key in gone:
-            del wanted[key]
-        withdrawn = _by_length(key for key in gone if routes.pop(key, 0))
-        told = _by_length(wanted)
-        routes.update(wanted)
+        once = self.prefixes[family].lasts(slots)
+        if not once.all():
+            prefixes, groups, slots = prefixes[once], groups[once], slots[once]
+        records = self._groups.records(family, groups, prefixes.length)
+        had, has = routes.numbers[slots] > 0, records > 0
+        routes.set(slots, np.where(has, groups, NONE).astype(np.int32))
+        for sign, some in ((1, has & ~had), (-1, had & ~has)):
+            self._of_length[family] += sign * np.bincount(prefixes.length[some], minlength=129)
         self._fit(family)
-        for length in sorted(withdrawn.keys() | told.keys()):
-            if mine := withdrawn.get(length):
-                self._withdraw(family, length, mine)
-            if mine := told.get(length):
-                self._insert(family, length, mine, [wanted[key] for key in mine])
+        gone = had & ~has
+        for length in np.flatnonzero(np.bincount(prefixes.length[gone | has])).tolist():
+            mine = prefixes.length == length
+            if (some := mine & gone).any():
+                self._fill(family, prefixes[some], self._covers(family, prefixes[some]), collapse=True)
+            if (some := mine & has).any():
+                self._fill(family, prefixes[some], records[some])
         self._changed()
 
     def clear(self) -> None:
@@ -79,8 +96,9 @@ class LearnedTable:
         self._fibs[:] = 0
         self._changed()
         roots = [(table, table.forget()) for table in self._tables.values()]
-        for routes in self._routes.values():
-            routes.clear()
+        for family in FAMILIES:
+            self._routes[family].clear()
+            self._of_length[family][:] = 0
         self._wait()
         for table, root in roots:
             table.free_root(root)
@@ -101,8 +119,10 @@ class LearnedTable:
     def used(self) -> Iterator[Used]:
         """The records that the routes need."""
         for family, routes in self._routes.items():
-            for group, length in {(group, key.bit_length() - 1) for key, group in routes.items()}:
-                yield Used(family, group, length)
+            slots = routes.slots()
+            both = routes.numbers[slots].astype(np.int64) << 8 | self.prefixes[family].length[slots]
+            for each in np.unique(both).tolist():
+                yield Used(family, each >> 8, each & 255)
 
     def dump(self, family: Family, content: Callable[[int], Content]) -> tuple[Change, ...]:
         """What packets find, in canonical form: equal routes give equal dumps, whatever came before.
@@ -139,32 +159,27 @@ class LearnedTable:
     def _publish(self, family: Family, default: int) -> None:
         self._fibs[_place(family)] = default << 32 | self._tables[family].word
 
-    def _insert(self, family: Family, length: int, keys: Sequence[int], groups: Sequence[int]) -> None:
-        slots = {group: self._groups.slot(family, group, length) for group in set(groups)}
-        self._fill(family, length, keys, [slots[group] for group in groups])
+    def _covers(self, family: Family, gone: Prefixes) -> Words:
+        """The records of the longest prefixes around some of one length that are gone, but for the default route."""
+        found = np.zeros(len(gone), np.uint32)
+        lengths = np.flatnonzero(self._of_length[family][1 : int(gone.length[0])])[::-1].astype(np.uint8) + np.uint8(1)
+        size = len(lengths)
+        for start in range(0, len(gone) if size else 0, _COVERS_AT_ONCE):
+            some = gone[start : start + _COVERS_AT_ONCE]
+            around = Prefixes.cut(np.repeat(some.hi, size), np.repeat(some.lo, size), np.tile(lengths, len(some)))
+            slots = self.prefixes[family].find(around)
+            groups = np.where(slots < 0, NONE, self._routes[family].numbers[slots]).reshape(-1, size)
+            longest = (groups > 0).argmax(axis=1)
+            groups = np.maximum(groups[np.arange(len(some)), longest], 0)
+            found[start : start + len(some)] = self._groups.records(family, groups, lengths[longest])
+        return found
 
-    def _withdraw(self, family: Family, length: int, keys: Sequence[int]) -> None:
-        covers = [self._cover(family, key) for key in keys]
-        self._fill(family, length, keys, covers, collapse=True)
-
-    def _cover(self, family: Family, key: int) -> int:
-        """The record of the longest prefix around one that is gone, but for the default route."""
-        routes = self._routes[family]
-        key >>= 1
-        while key > 1:
-            if group := routes.get(key):
-                return self._groups.slot(family, group, key.bit_length() - 1)
-            key >>= 1
-        return 0
-
-    def _fill(
-        self, family: Family, length: int, keys: Sequence[int], slots: Sequence[int], *, collapse: bool = False
-    ) -> None:
-        if length:
-            values = np.array(slots, np.uint32)
-            self._tables[family].fill(length, *_halves(keys, length), values, collapse=collapse)
+    def _fill(self, family: Family, prefixes: Prefixes, records: Words, *, collapse: bool = False) -> None:
+        """Give prefixes of one length their records."""
+        if length := int(prefixes.length[0]):
+            self._tables[family].fill(length, prefixes.hi, prefixes.lo, records, collapse=collapse)
         else:
-            self._publish(family, slots[0])
+            self._publish(family, int(records[0]))
 
 
 class LearnedRoutes:
@@ -221,11 +236,14 @@ class LearnedRoutes:
 class _View(Mapping[int, Route]):
     """Routes by key, made as they are asked for."""
 
-    def __init__(self, family: Family, routes: dict[int, int], groups: Groups) -> None:
+    def __init__(self, family: Family, routes: Column, groups: Groups) -> None:
         self._family, self._routes, self._groups = family, routes, groups
 
     def __getitem__(self, key: int) -> Route:
-        group = self._groups.group(self._routes[key])
+        number = self._routes.get(key)
+        if number == NONE:
+            raise KeyError(key)
+        group = self._groups.group(number)
         return Route(key_prefix(self._family, key), group.metric, False, group.next_hops, LEARNED)
 
     def __iter__(self) -> Iterator[int]:
@@ -241,23 +259,3 @@ LEARNED: Final = Origin("BGP")
 
 def _place(family: Family) -> int:
     return int(family == 6)
-
-
-def _by_length(keys: Iterable[int]) -> dict[int, list[int]]:
-    """Keys by prefix length."""
-    found: dict[int, list[int]] = {}
-    for key in keys:
-        found.setdefault(key.bit_length() - 1, []).append(key)
-    return found
-
-
-def _halves(keys: Sequence[int], length: int) -> tuple[Halves, Halves]:
-    """Left-aligned addresses of prefixes of one length, as 64-bit words."""
-    if length < 64:
-        words = np.array(keys, np.uint64)
-        return words << np.uint64(64 - length), np.zeros(len(words), np.uint64)
-    aligned = [key << 128 - length for key in keys]
-    return (
-        np.array([each >> 64 & _MASK64 for each in aligned], np.uint64),
-        np.array([each & _MASK64 for each in aligned], np.uint64),
-    )

@@ -1,4 +1,4 @@
-"""``lab up`` and ``lab down``: the order in which things are made and removed, and what is left if that fails."""
+"""``lab up``, ``apply`` and ``down``: in which order things are made and removed, and what is left if that fails."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from isthmus.lab import build
 from isthmus.lab.externals import daemons
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.process import by_network_namespace
+from isthmus.lab.service.ask import NobodyAnswers, Refused, ask
 from isthmus.lab.settle import settle
 from isthmus.lab.state import LabError, NoSuchLab, Objects, State, labs
 from isthmus.routing.bird.process import DaemonError
@@ -69,6 +70,38 @@ def down(name: str, say: Say) -> None:
         if not state.exists():  # another `down` was faster
             raise NoSuchLab(f"there is no lab {name}")
         _remove(state, say)
+
+
+def apply(name: str, objects: Objects) -> None:
+    """Have a lab that is up go over to other objects, all at once. Its hosts and its wiring stay as they are.
+
+    LabError if the objects want other wiring, or the gateway can't do what they say: then all is as it was.
+    """
+    state = State(name)
+    with state.locked():
+        hooks(state)
+        now = state.objects()
+        if _fixed(objects) != _fixed(now):
+            raise LabError(
+                f"these objects want other VPCs, attachments, routers or room than lab {name} was made with; "
+                f"make it anew: isthmus lab down --name {name}, isthmus lab up"
+            )
+        state.write_next_objects(objects._replace(plan=now.plan))
+        try:
+            ask(state.socket, {"ask": "apply"})
+        except (NobodyAnswers, Refused) as error:
+            raise LabError(f"lab {name} stays as it was: {error}") from error
+
+
+def _fixed(objects: Objects) -> object:
+    """All that an ``apply`` can't change. Who is on a link may change, and which hook was chosen is not asked again."""
+    plan = objects.plan
+    links = [
+        link._replace(hook="", speakers=(), routes=tuple(each for each in link.routes if each.via or each.tunnel))
+        for _, link in plan.links()
+    ]
+    ports = [port._replace(hook="") for port in plan.ports]
+    return [vpc.name for vpc in plan.vpcs], links, ports, plan.vtep, objects.tables.flows
 
 
 def listing() -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 A packet path lives as long as the process that loaded it, so every lab has one in the background. It attaches the
 ports, hands over the tables, and tells the packet path what the gateway's kernels found (``feeds``). On the pipe
 READY_FD it says how it goes, one JSON object a line: ``{"say": …}``, and last ``{"hooks": …}`` or ``{"error": …}``. It
-ends on SIGTERM. Between neighbours it answers what is asked about conversations.
+ends on SIGTERM. Between neighbours it answers what is asked (``lab.service``), and goes over to other objects.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from isthmus.compile import compile_tables
 from isthmus.datapath import Bindings, Capacity, Hook, PacketPath, PortBinding
 from isthmus.datapath.netns import inside
+from isthmus.lab.apply import Application, drains, own_tables, places
 from isthmus.lab.feeds import Complaints, DownBoard, LinkFeed, NeighbourFeed, Source, TunnelFeed
 from isthmus.lab.flows.answers import Answers
-from isthmus.lab.plan import LabPlan, LabVpc
+from isthmus.lab.plan import LabPlan
 from isthmus.lab.routes.answers import RouteAnswers
 from isthmus.lab.routes.told import ToldOf
 from isthmus.lab.service.questions import Questions
 from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
 from isthmus.lab.tagger import Tagger
-from isthmus.routing.router import Place, Router
+from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family, format_address
 from isthmus.tables.entries import AttachmentKey, Tables
 
@@ -135,9 +135,8 @@ class Keeper:
                 self._tunnels.ask(*each)
 
 
-def load(objects: Objects, tables: Tables, stack: ExitStack) -> tuple[PacketPath, dict[str, str]]:
-    """Load and attach the packet path of a lab with these tables, inside its gateway's namespace; and the hook of every
-    port."""
+def load(objects: Objects, tables: Tables, stack: ExitStack) -> tuple[PacketPath, Bindings]:
+    """Load and attach the packet path of a lab with these tables, inside its gateway's namespace."""
     room = Capacity(flows=objects.tables.flows or FLOWS)
     plan = objects.plan
     asked = {port.hook for port in plan.ports} | {link.hook for _, link in plan.links()}
@@ -148,38 +147,25 @@ def load(objects: Objects, tables: Tables, stack: ExitStack) -> tuple[PacketPath
         link.attachment: attach(path, link.hook, link.kernel_port, link.kernel_mac, link.mtu)
         for _, link in plan.links()
     }
-    path.apply(tables, Bindings(ports, namespaces))
-    return path, {port.name: ports[port.interface].hook for port in plan.ports}
+    bindings = Bindings(ports, namespaces)
+    path.apply(tables, bindings)
+    return path, bindings
 
 
-def own_tables(objects: Objects) -> Tables:
-    """Without routes that are assumed, where BGP brings real ones."""
-    speaks = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None and vpc.bgp.neighbors}
-    silent = {name for name, vpc in objects.model.vpcs.items() if vpc.bgp is not None} - speaks
-    return compile_tables(objects.model, assume=silent)
-
-
-def route(
-    objects: Objects, tables: Tables, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack
-) -> Router | None:
-    """BGP with the neighbours of every VPC that has some; None: nobody has."""
-    places = {
-        vpc.name: Place(vpc.gateway_namespace, _interfaces(objects, vpc))
-        for vpc in objects.plan.vpcs
-        if (bgp := objects.model.vpcs[vpc.name].bgp) is not None and bgp.neighbors
-    }
-    if not places:
-        return None
-    router = Router(tables, objects.model.vpcs, places, path, folder, lambda down: keeper.board.tell("router", down))
+def route(objects: Objects, tables: Tables, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack) -> Router:
+    """BGP with the neighbours of every VPC that has some."""
+    router = Router(
+        tables,
+        objects.model.vpcs,
+        places(objects),
+        path,
+        folder,
+        lambda down: keeper.board.tell("router", down),
+        drain=drains(objects),
+    )
     stack.enter_context(closing(router))
     keeper.route_by(router)
     return router
-
-
-def _interfaces(objects: Objects, vpc: LabVpc) -> list[str]:
-    """What each attachment of a VPC is called in its namespace."""
-    names = {link.attachment: link.inside for link in vpc.links}
-    return [names.get(one.key, "") for one in objects.tables.vpcs[vpc.name].attachments]
 
 
 def attach(path: PacketPath, asked: str, interface: str, mac: str, mtu: int) -> PortBinding:
@@ -236,15 +222,21 @@ def _keep(state: State, ready: int) -> None:
     objects = state.objects()
     with _stop_requests() as stop, inside(objects.plan.gateway_namespace), ExitStack() as stack:
         tables = own_tables(objects)
-        path, hooks = load(objects, tables, stack)
+        path, bindings = load(objects, tables, stack)
         tagger = stack.enter_context(Tagger(objects.plan)) if objects.plan.fabric else None
         _tell(ready, {"say": "packet path loaded and attached"})
-        answers = Answers(path, objects.tables, tagger.counts if tagger else None)
-        questions = Questions(answers.kinds)
+        questions = Questions()
+
+        def answer_for(applied: Objects) -> None:
+            questions.add(Answers(path, applied.tables, tagger.counts if tagger else None).kinds)
+
+        answer_for(objects)
         service = stack.enter_context(closing(Service(state.socket, questions.answer)))
         keeper = Keeper(objects.plan, path, service, stack)
-        if router := route(objects, tables, path, keeper, state.bgp, stack):
-            questions.add(RouteAnswers(ToldOf(router)).kinds)
+        router = route(objects, tables, path, keeper, state.bgp, stack)
+        questions.add(RouteAnswers(ToldOf(router)).kinds)
+        questions.add(Application(state, path, bindings, router, answer_for).kinds)
+        hooks = {port.name: bindings.ports[port.interface].hook for port in objects.plan.ports}
         for _ in keeper.run(objects.plan, stop):
             state.write_json("ready.json", {"hooks": hooks})
             _tell(ready, {"hooks": hooks})

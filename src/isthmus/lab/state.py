@@ -4,6 +4,7 @@
 ``lab.json``         the names: written before anything is made
 ``made``             a line for each namespace made, with the inode number that tells it from another of that name
 ``objects.pickle``   plan, model and tables, for the keeper and for probes (the folder is root's alone)
+``next.pickle``      the same, that the keeper is to go over to
 ``keeper.json``      the keeper's process: id and start, by itself, first thing
 ``ready.json``       the hook of every port, by the keeper, when every host could be reached
 ``keeper.log``       what the keeper had to say
@@ -39,6 +40,7 @@ ROOT = Path("/run/isthmus/lab")
 DEFAULT = "isthmus"
 """The lab that is meant where none is named."""
 
+_NOW, _NEXT = "objects.pickle", "next.pickle"
 _LOCK_PATIENCE_S = 20.0
 _LOCK_POLL_S = 0.05
 
@@ -139,12 +141,23 @@ class State:
 
     def write_objects(self, objects: Objects) -> None:
         """Remember what the lab is made of."""
-        self._write("objects.pickle", pickle.dumps(objects))
+        self._write(_NOW, pickle.dumps(objects))
+
+    def write_next_objects(self, objects: Objects) -> None:
+        """Remember what it is to be made of."""
+        self._write(_NEXT, pickle.dumps(objects))
 
     def objects(self) -> Objects:
         """What the lab is made of. LabError if there is none, or another version of the program made it."""
+        return self._read_objects(_NOW)
+
+    def next_objects(self) -> Objects:
+        """What it is to be made of; otherwise as above."""
+        return self._read_objects(_NEXT)
+
+    def _read_objects(self, file: str) -> Objects:
         try:
-            found = pickle.loads((self.folder / "objects.pickle").read_bytes())
+            found = pickle.loads((self.folder / file).read_bytes())
         except FileNotFoundError as error:
             raise NoSuchLab(
                 f"there is no lab {self.name}; make one with: isthmus lab up FILE --name {self.name}"
@@ -155,7 +168,7 @@ class State:
                 f"isthmus lab down --name {self.name}"
             ) from error
         if not isinstance(found, Objects):
-            raise LabError(f"lab {self.name}: objects.pickle holds something else")
+            raise LabError(f"lab {self.name}: {file} holds something else")
         return found
 
     def note_namespace(self, name: str, inode: int) -> None:

@@ -9,6 +9,7 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,8 @@ from isthmus.routing.bird.control import ControlError, Watch
 from isthmus.routing.bird.process import Daemon, DaemonError
 from isthmus.routing.bird.speaker import MARKER_AS, Speaker
 from isthmus.routing.bird.status import Event, NeighborStatus, State
-from isthmus.routing.rib import Changed, Resolve, Rib, Table, best
+from isthmus.routing.kinds import Resolve
+from isthmus.routing.rib import Changed, Rib, Table, best
 from isthmus.tables.address import FAMILIES, Family, parse_address
 from isthmus.tables.learned import Down as IsDown
 from isthmus.tables.learned import is_down
@@ -47,27 +49,28 @@ class Domain:
         folder: Path,
         table: Table,
         resolve: Resolve,
+        daemon: Daemon | None = None,
     ) -> None:
-        """Start its daemon in a network namespace, with its files in ``folder``. ``DaemonError`` if it can't be."""
-        self.vpc, self.speaker = vpc, speaker
-        self.lost: frozenset[str] = frozenset(str(neighbor.address) for neighbor in speaker.neighbors)
-        self._namespace, self._folder = namespace, folder
-        self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
-        self._by_marker: dict[tuple[int, int, int], str] = {
-            neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors
-        }
+        """Its daemon runs in a network namespace, with its files in ``folder``. Without one, ``serve`` starts it."""
+        self.vpc, self.namespace = vpc, namespace
+        self.lost: frozenset[str] = frozenset()
+        self._folder = folder
+        self._by_name: dict[str, str] = {}
+        self._by_marker: dict[tuple[int, int, int], str] = {}
+        self._know(speaker)
         self.rib = Rib(table, resolve, self._peer)
         self._untold: set[Family] = set(speaker.families)  # where the daemon has not said all yet
         self._due = 0.0  # when a daemon that ended is started again
         self._epoll = select.epoll()
         self._daemon: Daemon | None = None
         self._watch: Watch | None = None
+        if daemon:
+            self._try(lambda: daemon, 0.0)
         agent = Agent(speaker.asn, int(speaker.router_id) ^ 1 or 2, speaker.asn, speaker.families)
         self._session = Session(agent, self._connect)
         self._epoll.register(self._session.fileno(), select.EPOLLIN)
         for family in speaker.families:
             self._session.complete(family)
-        self._start()
 
     def fileno(self) -> int:
         """Readable when ``serve`` has something to do."""
@@ -78,7 +81,8 @@ class Domain:
         waits = [self._session.timeout(now)]
         if self._daemon is None:
             waits.append(max(0.0, self._due - now))
-        return 0.0 if self.rib.pending else min(waits)
+        wait = self.rib.wait(now)
+        return min(waits) if wait is None else min(*waits, wait)
 
     def serve(self, now: float) -> Iterator[Changed]:
         """Read what there is, and pass on at most one portion of changes: to be used up."""
@@ -87,7 +91,7 @@ class Domain:
         for event in self._session.pump(now):
             if isinstance(event, Batch):
                 self.rib.take(event)
-                heard += 1
+                heard += len(event.prefixes)
             elif isinstance(event, Down):
                 _log.warning("%s: the session with the daemon ended: %s", self.vpc, event.reason)
                 self.rib.clear()
@@ -95,13 +99,34 @@ class Domain:
                 self._untold.discard(event.family)
             elif isinstance(event, Up):
                 self._untold = set(self.speaker.families)
-        if self.rib.due(heard) and (changed := self.rib.flush()):
+        if self.rib.due(heard, now) and (changed := self.rib.flush()):
             yield changed
 
     @property
     def settled(self) -> bool:
         """True if every session is up, and all that was told is passed on."""
         return not (self.lost or self._untold or self.rib.pending)
+
+    def can_follow(self, speaker: Speaker, namespace: str) -> bool:
+        """False where it would be another speaker, and not the same one with other neighbours."""
+        mine, nobody = self.speaker, ()
+        return self.namespace == namespace and replace(speaker, neighbors=nobody) == replace(mine, neighbors=nobody)
+
+    def check(self, speaker: Speaker) -> None:
+        """``DaemonError`` if its daemon would not take this configuration."""
+        if self._daemon and speaker != self.speaker:
+            self._daemon.check(bird_config(speaker))
+
+    def follow(self, speaker: Speaker) -> None:
+        """Have other neighbours. The sessions with those that stay as they are stay up."""
+        if speaker == self.speaker:
+            return
+        self._know(speaker)
+        if self._daemon:
+            try:
+                self._daemon.reconfigure(bird_config(speaker))
+            except DaemonError as error:
+                _log.error("%s: %s", self.vpc, error)
 
     def tell(self, changes: Mapping[Family, Mapping[int, Announcement | None]]) -> None:
         """Announce and withdraw prefixes, by key."""
@@ -117,7 +142,7 @@ class Domain:
 
     def heard(self, down: Callable[[], frozenset[IsDown]]) -> dict[Family, Mapping[int, Heard]]:
         """What was learned, as others may be told of it: a view."""
-        return {family: _Heard(self.rib, family, down) for family in FAMILIES}
+        return heard(self.rib, down)
 
     def neighbors(self) -> dict[str, NeighborStatus]:
         """How it stands with every neighbour; empty while the daemon does not answer."""
@@ -136,15 +161,15 @@ class Domain:
             self._daemon.stop()
         self._epoll.close()
 
-    def _peer(self, attributes: Attributes) -> str:
-        for community in attributes.large_communities.values:
+    def _peer(self, communities: LargeCommunities) -> str:
+        for community in communities.values:
             if community[0] == MARKER_AS and (peer := self._by_marker.get(community)):
                 return peer
         return ""
 
     def _connect(self) -> socket.socket:
         feed = self.speaker.feed
-        with inside(self._namespace):
+        with inside(self.namespace):
             made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             made.bind((str(feed.agent), 0))
@@ -154,11 +179,28 @@ class Domain:
             raise
         return made
 
-    def _start(self) -> None:
-        with inside(self._namespace):
-            self._daemon = Daemon(self._folder, bird_config(self.speaker))
-        self._watch = Watch(self._daemon.control_socket)
-        for fd in (self._daemon.fileno(), self._watch.fileno()):
+    def _know(self, speaker: Speaker) -> None:
+        """These are the neighbours; those that are new have no session yet."""
+        known = frozenset(self._by_name.values())
+        self.speaker = speaker
+        self._by_name = {neighbor.name: str(neighbor.address) for neighbor in speaker.neighbors}
+        self._by_marker = {neighbor.marker: str(neighbor.address) for neighbor in speaker.neighbors}
+        now = frozenset(self._by_name.values())
+        self.lost = self.lost & now | now - known
+
+    def _try(self, daemon: Callable[[], Daemon], now: float) -> None:
+        """Have this daemon; if it can't be had, another attempt is made later, which finds it if it runs."""
+        try:
+            self._listen(daemon())
+        except (DaemonError, ControlError) as error:
+            _log.error("%s: %s", self.vpc, error)
+            self._due = now + _TRY_AGAIN_S
+
+    def _listen(self, daemon: Daemon) -> None:
+        """Hear of its sessions from now on. ``ControlError`` if it does not say anything."""
+        self._watch = Watch(daemon.control_socket)
+        self._daemon = daemon
+        for fd in (daemon.fileno(), self._watch.fileno()):
             self._epoll.register(fd, select.EPOLLIN)
         states = self.neighbors()
         self.lost = frozenset(
@@ -171,11 +213,7 @@ class Domain:
         """Hear what became of sessions, and start a daemon that has ended once more."""
         if self._daemon is None:
             if now >= self._due:
-                try:
-                    self._start()
-                except (DaemonError, ControlError) as error:
-                    _log.error("%s: %s", self.vpc, error)
-                    self._due = now + _TRY_AGAIN_S
+                self._try(lambda: start(self.speaker, self.namespace, self._folder), now)
             return
         if self._watch:
             for change in self._watch.changes():
@@ -203,6 +241,17 @@ class Domain:
         self._daemon.stop()
         self._daemon, self._watch, self._due = None, None, now + _TRY_AGAIN_S
         self.lost = frozenset(self._by_name.values())
+
+
+def start(speaker: Speaker, namespace: str, folder: Path) -> Daemon:
+    """The daemon of a domain. ``DaemonError`` if it can't be started."""
+    with inside(namespace):
+        return Daemon(folder, bird_config(speaker))
+
+
+def heard(rib: Rib, down: Callable[[], frozenset[IsDown]]) -> dict[Family, Mapping[int, Heard]]:
+    """What a RIB has learned, as others may be told of it: a view."""
+    return {family: _Heard(rib, family, down) for family in FAMILIES}
 
 
 class _Heard(Mapping[int, Heard]):

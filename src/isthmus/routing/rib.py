@@ -1,57 +1,60 @@
 """The routes that one VPC has learned: all paths of each prefix, and which of them carry packets.
 
 BGP's own decision (RFC 4271 9.1.2.2): highest local preference, shortest AS path, lowest origin, lowest MED (of all
-neighbours, not of one AS alone); what is equal so far shares. Paths are few kinds and many prefixes, so
-what an UPDATE says of many prefixes is one object, and its rank and next hop are worked out once.
+neighbours, not of one AS alone); what is equal so far shares. Paths are few kinds and many prefixes: a prefix has the
+number of its path's kind, and nearly all have one path, so a batch of them is noted at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+import logging
+import time
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.datapath.fib.exact import NONE, Column, Exact, Slots
+from isthmus.datapath.store import TableFull
 from isthmus.routing.bgp.attributes import Attributes
 from isthmus.routing.bgp.updates import Batch
+from isthmus.routing.kinds import Kinds, Rank, Resolve, Rows, WhoTold
 from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import NextHop
 from isthmus.tables.layout import MAX_HOPS
+from isthmus.tables.prefixes import Prefixes
 
 AT_ONCE: Final = 1 << 15
 """Prefixes that are written in one go: some tens of milliseconds."""
-_FLOOD: Final = 500  # batches at once, behind which there are more
-_MOST_RECENT: Final = 1 << 12  # kinds of paths that are remembered by their attributes
+REST_S: Final = 0.005
+"""Between two portions that are not whole."""
+_FLOOD: Final = 4096  # prefixes at once, behind which there are more
+_SEVERAL: Final = -2  # numbers from here downwards are of prefixes with several paths
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # after the table was full
 
-Rank = tuple[int, int, int, int]
-Resolve = Callable[[Family, int, str], NextHop | None]
-"""Family and left-aligned address of a next hop, and who told of it: where that is, or None."""
+_log = logging.getLogger(__name__)
 
 
-class Path:
-    """A path as one neighbour tells it, of as many prefixes as share it. Compared by identity.
+class Path(NamedTuple):
+    """A path as one neighbour tells it. ``number``: its identifier in the session; ``hop``: None while nothing leads to
+    its next hop."""
 
-    ``number``: the path's identifier in the session. ``hop``: None while nothing leads to its next hop.
-    """
-
-    __slots__ = ("attributes", "group", "hop", "number", "peer", "rank")
-
-    def __init__(self, number: int, attributes: Attributes, peer: str, hop: NextHop | None) -> None:
-        self.number, self.attributes, self.peer, self.hop = number, attributes, peer, hop
-        self.rank: Rank = (
-            -attributes.local_pref,
-            attributes.as_path.hops,
-            attributes.origin,
-            attributes.med or 0,
-        )
-        self.group = -1  # of the packet path, where this path is alone; -1: not asked for yet
+    number: int
+    peer: str
+    hop: NextHop | None
+    rank: Rank
+    metric: int
+    row: int
+    kinds: Kinds
 
     @property
-    def metric(self) -> int:
-        """Of the route: its MED."""
-        return self.attributes.med or 0
+    def attributes(self) -> Attributes:
+        """All that was said of it."""
+        return self.kinds.attributes(self.row)
 
 
-Paths = Path | tuple[Path, ...]
+Paths = tuple[Path, ...]
 
 
 class Table(Protocol):
@@ -60,177 +63,290 @@ class Table(Protocol):
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         """The number of a metric with next hops."""
 
-    def update(self, family: Family, keys: list[int], groups: list[int]) -> None:
-        """Set the group of every key, 0: withdrawn."""
+    @property
+    def prefixes(self) -> Mapping[Family, Exact]:
+        """All prefixes."""
+
+    @property
+    def notes(self) -> Mapping[Family, Column]:
+        """What is kept of each by whoever fills the table."""
+
+    def write(self, family: Family, prefixes: Prefixes, slots: Slots, groups: npt.NDArray[np.int32]) -> None:
+        """Set the group of every prefix, 0: withdrawn. TableFull: it is to be cleared, and filled anew."""
+
+    def clear(self) -> None:
+        """Forget all."""
 
 
 class Changed(NamedTuple):
-    """Prefixes whose routes are other than before, as keys."""
+    """Prefixes whose routes are other than before; iterating over ``keys`` gives them as keys."""
 
     family: Family
-    keys: list[int]
+    keys: Prefixes
+
+
+class _Waiting(NamedTuple):
+    """Prefixes that are to be flushed, and their slots while the table is not built anew."""
+
+    prefixes: Prefixes
+    slots: Slots
+    built: int
 
 
 class Rib:
-    """Takes what the session says, and passes on what packets are to follow when it is flushed."""
+    """Takes what the session says, and passes on what packets are to follow when it is flushed.
 
-    def __init__(self, table: Table, resolve: Resolve, peer: Callable[[Attributes], str]) -> None:
-        """``peer``: which neighbour told of a path, by its address as text; "" if nobody knows."""
-        self._table, self._resolve, self._peer = table, resolve, peer
-        self._paths: dict[Family, dict[int, Paths]] = {family: {} for family in FAMILIES}
-        self._recent: dict[tuple[int, int], Path] = {}  # by identifier, and identity of the attributes
-        self._hops: dict[tuple[tuple[Family, int], str], NextHop | None] = {}
-        self._alone: dict[tuple[int, int], int] = {}  # groups by metric, and identity of the only next hop
-        self._changed: dict[Family, dict[int, None]] = {family: {} for family in FAMILIES}
+    The row of a prefix's path stands beside its route in the table (``notes``), which is emptied first."""
+
+    def __init__(self, table: Table, resolve: Resolve, who: WhoTold) -> None:
+        self._table = table
+        self._table.clear()
+        self._kinds = Kinds(resolve, who)
+        self._prefixes, self._routes = table.prefixes, table.notes
+        for routes in self._routes.values():
+            routes.clear()
+        self._several: list[tuple[int, ...]] = []  # rows of prefixes with several paths
+        self._unused: list[int] = []  # places there
+        self._changed: dict[Family, list[_Waiting]] = {family: [] for family in FAMILIES}
+        self._alone: dict[tuple[int, int], int] = {}  # groups by metric and via
+        self._rest_ends = self._pause = self._pause_ends = 0.0
 
     def take(self, batch: Batch) -> None:
-        """Note the routes of one part of an UPDATE."""
-        paths, changed = self._paths[batch.family], self._changed[batch.family]
-        if batch.attributes is None:
-            for number, key in zip(batch.path_ids, batch.keys, strict=True):
-                self._forget(paths, key, number)
-                changed[key] = None
-            return
-        kind: Path | None = None
-        for number, key in zip(batch.path_ids, batch.keys, strict=True):
-            if kind is None or kind.number != number:
-                kind = self._kind(number, batch.attributes)
-            there = paths.get(key)
-            if there is None or (there.__class__ is Path and there.number == number):
-                paths[key] = kind
-            else:
-                paths[key] = _joined(there, kind)
-            changed[key] = None
+        """Note the routes of a batch."""
+        routes, kinds = self._routes[batch.family], self._kinds
+        slots = self._prefixes[batch.family].place(batch.prefixes)
+        rows = np.full(len(slots), NONE, np.int64)
+        told = np.flatnonzero(batch.which >= 0)
+        which, path_ids = batch.which[told], batch.path_ids[told]
+        first = np.ones(len(told), np.bool_)
+        first[1:] = (which[1:] != which[:-1]) | (path_ids[1:] != path_ids[:-1])
+        made = kinds.add(batch.sets, which[first], path_ids[first])
+        rows[told] = made[np.cumsum(first) - 1]
+
+        now = routes.numbers[slots].astype(np.int64)
+        last = self._prefixes[batch.family].lasts(slots)
+        known = now >= 0
+        plain = (now == NONE) | (known & (kinds.rows["path_id"][np.where(known, now, 0)] == batch.path_ids))
+        if not last.all():
+            plain &= ~np.isin(slots, slots[~last])
+        old = now[plain & known]
+        kinds.use(rows[plain & (rows >= 0)], old)
+        routes.set(slots[plain], rows[plain].astype(np.int32))
+        left = [old, made]
+        others = np.flatnonzero(~plain)
+        for slot, number, row in zip(
+            slots[others].tolist(), batch.path_ids[others].tolist(), rows[others].tolist(), strict=True
+        ):
+            left.append(self._join(routes, slot, number, row))
+        kinds.sweep(np.concatenate(left))
+        self._changed[batch.family].append(_Waiting(batch.prefixes, slots, self._prefixes[batch.family].built))
 
     def clear(self) -> None:
         """Forget all that was learned; the next flushes withdraw it."""
-        for family, paths in self._paths.items():
-            self._changed[family].update(dict.fromkeys(paths))
-            paths.clear()
-        self._recent.clear()
+        for family, routes in self._routes.items():
+            self._wait(family, routes.slots())
+            routes.clear()
+        self._kinds.clear()
+        self._several, self._unused = [], []
 
     def resolve_again(self) -> None:
         """What leads to next hops has changed."""
-        self._hops.clear()
         self._alone.clear()
-        for family, paths in self._paths.items():
-            for path in {path for there in paths.values() for path in _each(there)}:
-                path.hop = self._hop(path.attributes.next_hop, path.peer)
-                path.group = -1
-            self._changed[family].update(dict.fromkeys(paths))
+        rows = np.zeros(len(self._kinds.rows), np.bool_)
+        rows[self._kinds.resolve_again()] = True
+        for family, slots in self._of(rows):
+            self._wait(family, slots)
 
     @property
     def pending(self) -> int:
         """Prefixes that are to be flushed."""
-        return sum(map(len, self._changed.values()))
+        return sum(len(part.slots) for parts in self._changed.values() for part in parts)
 
-    def due(self, heard: int) -> bool:
-        """False where more is on its way, after so many batches at once: a larger portion costs less."""
-        return heard < _FLOOD or self.pending >= AT_ONCE
+    def wait(self, now: float) -> float | None:
+        """Seconds until it is time to flush; None: there is nothing. Few changes wait for more to come soon after."""
+        if not self.pending:
+            return None
+        ends = self._pause_ends if self.pending >= AT_ONCE else max(self._pause_ends, self._rest_ends)
+        return max(0.0, ends - now)
+
+    def due(self, heard: int, now: float) -> bool:
+        """True if it is time. ``heard``: so many prefixes at once; where more are on their way, a larger portion costs
+        less."""
+        return self.wait(now) == 0.0 and (heard < _FLOOD or self.pending >= AT_ONCE)
 
     def flush(self, most: int = AT_ONCE) -> Changed | None:
         """Write the changes of one family, of so many prefixes at most, and say which; None: there are none."""
-        for family, changed in self._changed.items():
-            if not changed:
-                continue
-            if len(changed) <= most:
-                keys, self._changed[family] = list(changed), {}
-            else:
-                keys = list(islice(changed, most))
-                for key in keys:
-                    del changed[key]
-            paths = self._paths[family]
-            self._table.update(family, keys, [self._group(paths.get(key)) for key in keys])
-            return Changed(family, keys)
-        return None
+        if not self.pending:
+            return None
+        self._rest_ends = time.monotonic() + REST_S
+        family = next(family for family, parts in self._changed.items() if any(len(part.slots) for part in parts))
+        prefixes, slots = self._next(family, most)
+        known = slots >= 0  # the others were forgotten with their routes
+        try:
+            self._table.write(family, prefixes[known], slots[known], self._groups(family, slots[known]))
+        except TableFull as full:
+            self._start_over(full)
+        else:
+            self._pause_ends = 0.0
+            self._pause = self._pause if self.pending else 0.0
+        return Changed(family, prefixes)
 
     def count(self, family: Family) -> int:
         """Prefixes."""
-        return len(self._paths[family])
+        return len(self._routes[family])
 
     def keys_of(self, peers: set[str]) -> Iterator[Changed]:
         """The prefixes of which one of these neighbours told."""
-        for family, paths in self._paths.items():
-            if keys := [key for key, there in paths.items() if any(path.peer in peers for path in _each(there))]:
-                yield Changed(family, keys)
+        for family, slots in self._of(self._kinds.told_by(peers)):
+            yield Changed(family, self._prefixes[family].prefixes(slots))
 
     def paths(self, family: Family) -> Mapping[int, Paths]:
-        """All paths by prefix key."""
-        return self._paths[family]
+        """All paths by prefix key, made as they are asked for: a view."""
+        return _View(self, family)
 
-    def _kind(self, number: int, attributes: Attributes) -> Path:
-        kind = self._recent.get((number, id(attributes)))
-        if kind is None:
-            peer = self._peer(attributes)
-            kind = Path(number, attributes, peer, self._hop(attributes.next_hop, peer))
-            if len(self._recent) >= _MOST_RECENT:
-                self._recent.clear()
-            self._recent[number, id(attributes)] = kind
-        return kind
+    def _wait(self, family: Family, slots: Slots) -> None:
+        """These are to be flushed."""
+        table = self._prefixes[family]
+        self._changed[family].append(_Waiting(table.prefixes(slots), slots, table.built))
 
-    def _hop(self, next_hop: tuple[Family, int], peer: str) -> NextHop | None:
-        try:
-            return self._hops[next_hop, peer]
-        except KeyError:
-            hop = self._hops[next_hop, peer] = self._resolve(*next_hop, peer)
-            return hop
+    def _next(self, family: Family, most: int) -> tuple[Prefixes, Slots]:
+        """So many of those that are to be flushed."""
+        table, waiting = self._prefixes[family], self._changed[family]
+        taken: list[_Waiting] = []
+        while waiting and most > 0:
+            part = waiting.pop(0)
+            if len(part.slots) > most:
+                waiting.insert(0, _Waiting(part.prefixes[most:], part.slots[most:], part.built))
+                part = _Waiting(part.prefixes[:most], part.slots[:most], part.built)
+            most -= len(part.slots)
+            taken.append(part)
+        slots = [part.slots if part.built == table.built else table.find(part.prefixes) for part in taken]
+        return Prefixes.joined([part.prefixes for part in taken]), np.concatenate(slots)
 
-    def _group(self, there: Paths | None) -> int:
-        if there.__class__ is Path:
-            if there.group < 0:
-                there.group = self._group_alone(there)
-            return there.group
-        return 0 if there is None else self._group_of(best(there))
+    def _of(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[Family, Slots]]:
+        """The slots of prefixes that have a path of one of these kinds."""
+        for family, routes in self._routes.items():
+            slots = routes.slots()
+            numbers = routes.numbers[slots].astype(np.int64)
+            mine = np.zeros(len(slots), np.bool_)
+            alone = numbers >= 0
+            mine[alone] = wanted[numbers[alone]]
+            for place in np.flatnonzero(~alone).tolist():
+                mine[place] = wanted[list(self._rows(int(numbers[place])))].any()
+            if mine.any():
+                yield family, slots[mine]
 
-    def _group_alone(self, path: Path) -> int:
-        if path.hop is None:
-            return 0
-        which = path.metric, id(path.hop)
-        group = self._alone.get(which)
-        if group is None:
-            group = self._alone[which] = self._table.group(path.metric, (path.hop,))
-        return group
+    def _paths(self, number: int) -> Paths:
+        kinds = self._kinds
+        return tuple(
+            Path(
+                int(kinds.rows["path_id"][row]),
+                kinds.via(row).peer,
+                kinds.via(row).hop,
+                kinds.rank(row),
+                kinds.metric(row),
+                row,
+                kinds,
+            )
+            for row in self._rows(number)
+        )
 
-    def _group_of(self, equal: tuple[Path, ...]) -> int:
-        if len(equal) < 2:
-            return self._group_alone(equal[0]) if equal else 0
-        hops = {(path.hop.attachment, path.hop.gateway, path.peer): path.hop for path in equal if path.hop is not None}
-        ordered = tuple(hops[key] for key in sorted(hops, key=str)[:MAX_HOPS])
-        return self._table.group(equal[0].metric, ordered)
+    def _rows(self, number: int) -> tuple[int, ...]:
+        if number == NONE:
+            return ()
+        return (number,) if number >= 0 else self._several[_SEVERAL - number]
 
-    @staticmethod
-    def _forget(paths: dict[int, Paths], key: int, number: int) -> None:
-        there = paths.get(key)
-        if there is None:
-            return
-        left = tuple(path for path in _each(there) if path.number != number)
-        if not left:
-            del paths[key]
+    def _join(self, routes: Column, slot: int, path_id: int, row: int) -> Rows:
+        """Note one path (``row``: NONE: withdrawn) of a prefix that has several, or is told of several times."""
+        number = int(routes.numbers[slot])
+        ids = self._kinds.rows["path_id"]
+        there = self._rows(number)
+        old = np.array([each for each in there if ids[each] == path_id], np.int64)
+        rows = tuple(each for each in there if ids[each] != path_id) + ((row,) if row != NONE else ())
+        self._kinds.use(np.array([row] if row != NONE else [], np.int64), old)
+        if NONE < number <= _SEVERAL:
+            self._unused.append(_SEVERAL - number)
+            self._several[_SEVERAL - number] = ()
+        if len(rows) < 2:
+            number = rows[0] if rows else NONE
+        elif self._unused:
+            number = _SEVERAL - self._unused.pop()
+            self._several[_SEVERAL - number] = rows
         else:
-            paths[key] = left[0] if len(left) == 1 else left
+            number = _SEVERAL - len(self._several)
+            self._several.append(rows)
+        routes.set(np.array([slot]), np.array([number], np.int32))
+        return old
+
+    def _groups(self, family: Family, slots: Slots) -> npt.NDArray[np.int32]:
+        """The groups of prefixes, 0: none."""
+        numbers = self._routes[family].numbers[slots].astype(np.int64)
+        alone = numbers >= 0
+        groups = np.zeros(len(numbers), np.int32)
+        groups[alone] = self._groups_alone(numbers[alone])
+        for place in np.flatnonzero(~alone & (numbers != NONE)).tolist():
+            groups[place] = self._group_of(best(self._paths(int(numbers[place]))))
+        return groups
+
+    def _groups_alone(self, rows: Rows) -> npt.NDArray[np.int32]:
+        """The groups of paths that are a prefix's only ones, by row."""
+        kinds = self._kinds
+        for metric, via, some in kinds.unknown(rows):
+            group = self._alone.get((metric, via))
+            if group is None:
+                hop = kinds.vias[via].hop
+                group = self._alone[metric, via] = 0 if hop is None else self._table.group(metric, (hop,))
+            kinds.rows["group"][some] = group
+        found: npt.NDArray[np.int32] = kinds.rows["group"][rows]
+        return found
+
+    def _group_of(self, equal: Paths) -> int:
+        if not equal:
+            return 0
+        if len(equal) == 1:
+            return int(self._groups_alone(np.array([equal[0].row]))[0])
+        hops = {(path.hop.attachment, path.hop.gateway, path.peer): path.hop for path in equal if path.hop is not None}
+        return self._table.group(equal[0].metric, tuple(hops[key] for key in sorted(hops, key=str)[:MAX_HOPS]))
+
+    def _start_over(self, full: TableFull) -> None:
+        """The table has no room: it is emptied, and after a while filled again."""
+        self._pause = min(max(2 * self._pause, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+        self._pause_ends = time.monotonic() + self._pause
+        _log.error("%s; all routes learned here are taken back, and tried again in %.0f s", full, self._pause)
+        self._table.clear()
+        for family, routes in self._routes.items():
+            self._changed[family] = []
+            self._wait(family, routes.slots())
 
 
-def best(there: Paths | None) -> tuple[Path, ...]:
+class _View(Mapping[int, Paths]):
+    """The paths of one family."""
+
+    def __init__(self, rib: Rib, family: Family) -> None:
+        self._rib, self._routes = rib, rib._routes[family]
+
+    def __getitem__(self, key: int) -> Paths:
+        number = self._routes.get(key)
+        if number == NONE:
+            raise KeyError(key)
+        return self._rib._paths(number)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+
+def best(there: Paths) -> Paths:
     """The paths that carry packets: the best of those that lead somewhere, and their equals."""
-    usable = [path for path in _each(there) if path.hop is not None]
+    usable = [path for path in there if path.hop is not None]
     if len(usable) < 2:
         return tuple(usable)
     rank = min(path.rank for path in usable)
     return tuple(path for path in usable if path.rank == rank)
 
 
-def in_order(there: Paths | None) -> list[Path]:
+def in_order(there: Paths) -> list[Path]:
     """All paths, the best first; those that lead nowhere last."""
-    return sorted(_each(there), key=lambda path: (path.hop is None, path.rank))
-
-
-def _each(there: Paths | None) -> tuple[Path, ...]:
-    if there is None:
-        return ()
-    return (there,) if isinstance(there, Path) else there
-
-
-def _joined(there: Paths, new: Path) -> Paths:
-    """With one path more, or in the place of the one of its number."""
-    others = tuple(path for path in _each(there) if path.number != new.number)
-    return (*others, new) if others else new
+    return sorted(there, key=lambda path: (path.hop is None, path.rank))

@@ -18,12 +18,15 @@ from typing import Final, NamedTuple
 
 from isthmus.datapath import PacketPath
 from isthmus.model.types import Bgp, Vpc
-from isthmus.routing.advertise import Advertiser, Changes, Drain, Policy
-from isthmus.routing.domain import Domain
+from isthmus.routing.advertise import Advertiser, Changes, Drain, Heard, Policy
+from isthmus.routing.bird.process import Daemon
+from isthmus.routing.bird.speaker import Speaker
+from isthmus.routing.domain import Domain, start
 from isthmus.routing.resolve import resolve
 from isthmus.routing.speakers import speaker
-from isthmus.tables.address import Family
+from isthmus.tables.address import FAMILIES, Family
 from isthmus.tables.entries import NextHop, Origin, Peer, Tables
+from isthmus.tables.entries import Vpc as TableVpc
 from isthmus.tables.learned import Down
 
 DRAIN_S: Final = 5.0
@@ -51,33 +54,65 @@ class Router:
         path: PacketPath,
         folder: Path,
         tell_down: Callable[[Collection[Down]], None],
+        *,
+        drain: bool = False,
     ) -> None:
-        """Start the daemons. ``tables`` are compiled without assumed routes. ``tell_down`` is told of the neighbours
-        whose sessions are down. ``DaemonError``, ``PasswordMissing`` where one can't be started."""
+        """Start with a configuration, see ``follow``, that ``path`` has already. ``tell_down`` is told of the
+        neighbours whose sessions are down."""
         gc.set_threshold(*COLLECT)
-        self.tables, self._path, self._tell_down = tables, path, tell_down
+        self.tables, self._path, self._folder, self._tell_down = Tables(), path, folder, tell_down
         self.down: frozenset[Down] = frozenset()
         """What of all that routes lead to is down."""
         self._epoll = select.epoll()
         self._waiting: deque[tuple[str, Family, Iterator[int]]] = deque()  # prefixes that others are to be told of
         self._drain_due = float("inf")
+        self._wanted = False  # by the configuration: that the gateway drains
         self.draining = False
         self.domains: dict[str, Domain] = {}
+        self._learned: dict[str, Mapping[Family, Mapping[int, Heard]]] = {}
+        self._advertiser = Advertiser(self.tables, {}, self._learned)
+        try:
+            self.follow(tables, vpcs, places, drain=drain)
+        except BaseException:
+            self.close()
+            raise
+
+    def follow(
+        self,
+        tables: Tables,
+        vpcs: Mapping[str, Vpc],
+        places: Mapping[str, Place],
+        *,
+        drain: bool = False,
+        apply: Callable[[], None] | None = None,
+    ) -> None:
+        """Go over to another configuration. Neighbours that stay as they are keep their sessions, and are told what is
+        different. ``drain`` counts where it is other than before.
+
+        ``tables`` are compiled without assumed routes. ``apply`` gives them to the packet path, once all else is known
+        to be right. Whatever it raises, and ``DaemonError``, ``PasswordMissing``, leave everything as it was.
+        """
         settings = {name: bgp for name in places if (bgp := vpcs[name].bgp) is not None and bgp.neighbors}
-        for name, bgp in settings.items():
-            self.domains[name] = domain = Domain(
-                name,
-                speaker(vpcs[name], bgp, places[name].interfaces.__getitem__),
-                places[name].namespace,
-                folder / name,
-                path.learned(name),
-                self._resolver(name),
-            )
-            self._epoll.register(domain.fileno(), select.EPOLLIN)
-        learned = {name: domain.heard(lambda: self.down) for name, domain in self.domains.items()}
-        self._advertiser = Advertiser(tables, {name: _policy(bgp) for name, bgp in settings.items()}, learned)
-        for name, domain in self.domains.items():
-            domain.tell(self._advertiser.announced(name))
+        speakers = {
+            name: speaker(vpcs[name], bgp, places[name].interfaces.__getitem__) for name, bgp in settings.items()
+        }
+        policies = {name: _policy(bgp) for name, bgp in settings.items()}
+        started: dict[str, Daemon] = {}
+        try:
+            for name, wanted in speakers.items():
+                if name in self.domains:
+                    self.domains[name].check(wanted)
+                else:
+                    started[name] = start(wanted, places[name].namespace, self._folder / name)
+            if apply:
+                apply()
+            self._go_over(tables, speakers, places, policies, started)
+        finally:
+            for daemon in started.values():
+                daemon.stop()
+        if drain != self._wanted:
+            self._wanted = drain
+            self.drain(drain)
         self._hear_of_lost()
 
     def fileno(self) -> int:
@@ -151,6 +186,50 @@ class Router:
             domain.close()
         self._epoll.close()
 
+    def _go_over(
+        self,
+        tables: Tables,
+        speakers: Mapping[str, Speaker],
+        places: Mapping[str, Place],
+        policies: Mapping[str, Policy],
+        started: dict[str, Daemon],
+    ) -> None:
+        """To what nobody refuses any more. Takes the daemons that are started over."""
+        before, self.tables = self.tables.vpcs, tables
+        self._waiting = deque(each for each in self._waiting if each[0] in tables.vpcs)
+        for name, domain in list(self.domains.items()):
+            if name not in speakers or not domain.can_follow(speakers[name], places[name].namespace):
+                self._leave(domain)
+        fresh = speakers.keys() - self.domains.keys()
+        for name, wanted in speakers.items():
+            if name in fresh:
+                self._enter(name, wanted, places[name].namespace, started.pop(name, None))
+                continue
+            self.domains[name].follow(wanted)
+            if _ways(before[name]) != _ways(tables.vpcs[name]):
+                self.domains[name].rib.resolve_again()
+        self._say(self._advertiser.follow(tables, policies))
+        for name in fresh:
+            self.domains[name].tell(self._advertiser.announced(name))
+
+    def _enter(self, name: str, wanted: Speaker, namespace: str, daemon: Daemon | None) -> None:
+        """Have BGP in a VPC."""
+        table, folder = self._path.learned(name), self._folder / name
+        self.domains[name] = domain = Domain(name, wanted, namespace, folder, table, self._resolver(name), daemon)
+        self._learned[name] = domain.heard(lambda: self.down)
+        self._epoll.register(domain.fileno(), select.EPOLLIN)
+
+    def _leave(self, domain: Domain) -> None:
+        """Have none there any more: what was learned is forgotten, and withdrawn from others."""
+        name = domain.vpc
+        del self.domains[name], self._learned[name]
+        self._epoll.unregister(domain.fileno())
+        domain.close()
+        if name in self.tables.vpcs:
+            self._waiting += [(name, family, iter(domain.rib.paths(family))) for family in FAMILIES]
+            domain.rib.clear()
+            self._path.learned(name).clear()
+
     def _say(self, changes: Changes) -> None:
         for name, of_vpc in changes.items():
             if name in self.domains:
@@ -161,12 +240,15 @@ class Router:
         self._tell_down([Peer(name, peer) for name, domain in self.domains.items() for peer in domain.lost])
 
     def _resolver(self, name: str) -> Callable[[Family, int, str], NextHop | None]:
-        vpc = self.tables.vpcs[name]
-
         def find(family: Family, address: int, peer: str) -> NextHop | None:
-            return resolve(vpc, family, address, peer, Origin(f"VPC/{name}", f"BGP from {peer}"))
+            return resolve(self.tables.vpcs[name], family, address, peer, Origin(f"VPC/{name}", f"BGP from {peer}"))
 
         return find
+
+
+def _ways(vpc: TableVpc) -> tuple[object, object]:
+    """All that leads to next hops."""
+    return vpc.attachments, vpc.routes
 
 
 def _policy(bgp: Bgp) -> Policy:

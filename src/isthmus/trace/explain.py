@@ -75,12 +75,13 @@ def explain(
     packet: Packet,
     environment: Environment = ASSUMED,
     learned: Learned = NOTHING_LEARNED,
+    flows: Flows | None = None,
 ) -> Answer:
     """Judges a packet and, if it arrives, what its receiver sends back, in the state that the packet left.
 
-    ``learned``: routes of BGP. KeyError if the tables know no such VPC.
+    ``learned``: routes of BGP. ``flows``: those there are before. KeyError if the tables know no such VPC.
     """
-    flows = Flows()
+    flows = Flows() if flows is None else flows
     judgement = judge(tables, vpc, packet, environment, flows, learned)
     reply = None
     if judgement.verdict == Verdict.FORWARDED and judgement.translated is not None and judgement.receiver is not None:

@@ -6,6 +6,7 @@ whichever it is. A *group* is a metric and next hops; a route's record is a grou
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
@@ -13,8 +14,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.datapath.fib.blocks import Words
 from isthmus.datapath.store import Table, TableFull
-from isthmus.tables.address import Family
+from isthmus.tables.address import BITS, FAMILIES, Family
 from isthmus.tables.entries import NextHop
 from isthmus.tables.layout import MAX_HOPS, RECORDS
 from isthmus.tables.learned import Down, is_down
@@ -29,6 +31,9 @@ RIPE: Final = HOPS // 4
 PackHop = Callable[[Family, NextHop], bytes | None]
 """The record of a next hop in the configuration of now, or None: its attachment is gone."""
 
+Numbers = npt.NDArray[np.int32]
+
+_log = logging.getLogger(__name__)
 _ROUTE_DOWN: Final = RECORDS["route"].layout["down"][0]
 _HOP_DOWN: Final = RECORDS["hop"].layout["down"][0]
 
@@ -100,6 +105,9 @@ class Groups:
         self._gone: dict[tuple[Family, int], set[int]] = {}
         self._route_room = Room("records of learned routes", routes.capacity, ROUTES)
         self._hop_room = Room("next hops of learned routes", hops.capacity, HOPS)
+        self._records = {family: np.zeros((1, BITS[family] + 1), np.uint32) for family in FAMILIES}  # 0: none
+        self.refused = 0
+        """Kinds of routes for whose records there was no room, so far: packets don't follow them."""
         self._made = 0  # records, since the last collection
         self.lengths: npt.NDArray[np.uint8] = np.zeros(routes.capacity + ROUTES, np.uint8)  # by slot
 
@@ -123,8 +131,27 @@ class Groups:
         """Metric and next hops."""
         return self._groups[number]
 
-    def slot(self, family: Family, number: int, length: int) -> int:
-        """The route's record. Raises ``TableFull``."""
+    def records(self, family: Family, numbers: Numbers, lengths: npt.NDArray[np.uint8]) -> Words:
+        """The records of routes, by groups and prefix lengths, made where there is none; 0: there is no room for it."""
+        if len(self._groups) > len(self._records[family]):
+            known = np.zeros((2 * len(self._groups), BITS[family] + 1), np.uint32)
+            known[: len(self._records[family])] = self._records[family]
+            self._records[family] = known
+        known = self._records[family]
+        found: Words = known[numbers, lengths]
+        if (missing := np.flatnonzero(found == 0)).size:
+            kinds = np.unique(numbers[missing].astype(np.int64) << 8 | lengths[missing])
+            for number, length in ((kind >> 8, kind & 255) for kind in kinds.tolist() if kind >> 8):
+                try:
+                    known[number, length] = self._slot(family, number, length)
+                except TableFull as full:
+                    if not self.refused:
+                        _log.error("%s: some routes are left out from now on", full)
+                    self.refused += 1
+            found = known[numbers, lengths]
+        return found
+
+    def _slot(self, family: Family, number: int, length: int) -> int:
         slots = self._slots[family, number]
         slot = slots.get(length)
         if slot is None:
@@ -178,6 +205,7 @@ class Groups:
         self._made = 0
         for key, length, slot in routes:
             del self._slots[key][length]
+            self._records[key[0]][key[1], length] = 0
             self._route_room.give(slot, 1)
         for key in [key for key in self._first if key not in needed]:
             self._hop_room.give(self._first.pop(key), len(self._groups[key[1]].next_hops))

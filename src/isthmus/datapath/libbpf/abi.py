@@ -151,6 +151,7 @@ _PROTOTYPES: Final[dict[str, tuple[object, ...]]] = {  # name: (result, argument
     "bpf_map_delete_elem": (c_int, c_int, c_char_p),
     "bpf_map_get_next_key": (c_int, c_int, c_char_p, c_void_p),
     "bpf_map_update_batch": (c_int, c_int, c_void_p, c_void_p, POINTER(c_uint32), POINTER(MapBatchOptions)),
+    "bpf_map_delete_batch": (c_int, c_int, c_void_p, POINTER(c_uint32), POINTER(MapBatchOptions)),
     "bpf_obj_get_info_by_fd": (c_int, c_int, c_void_p, POINTER(c_uint32)),
     "bpf_obj_pin": (c_int, c_int, c_char_p),
     "bpf_obj_get": (c_int, c_char_p),

@@ -136,6 +136,20 @@ class BpfMap:
         if abi.library().bpf_map_update_batch(self.fd, keys, values, byref(done), byref(options)) < 0:
             raise abi.failure(f"set {count} entries in map {self.name} ({done.value} were set)")
 
+    def delete_batch(self, keys: bytes) -> None:
+        """Remove all these entries, which must be there; ``keys`` one after the other, packed.
+
+        Not atomic: on an error the first of them are gone, and the message says how many."""
+        count, rest = divmod(len(keys), self.key_size)
+        if rest:
+            raise ValueError(f"map {self.name}: a key has {self.key_size} bytes, and {len(keys)} are no whole number")
+        if count == 0:
+            return
+        done = c_uint32(count)
+        options = abi.MapBatchOptions(sz=sizeof(abi.MapBatchOptions))
+        if abi.library().bpf_map_delete_batch(self.fd, keys, byref(done), byref(options)) < 0:
+            raise abi.failure(f"delete {count} entries from map {self.name} ({done.value} are gone)")
+
     def keys(self) -> Iterator[bytes]:
         """All keys, in the kernel's order. A map that changes meanwhile may give a key twice, or begin anew."""
         function = abi.library().bpf_map_get_next_key

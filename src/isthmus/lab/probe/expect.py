@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import Case
-from isthmus.lab.state import Objects
 from isthmus.tables.address import Family, parse_address
-from isthmus.tables.entries import AttachmentKey, SideKey
+from isthmus.tables.entries import AttachmentKey, SideKey, Tables
+from isthmus.tables.learned import NOTHING_LEARNED, Learned
 from isthmus.tables.verdicts import Verdict
 from isthmus.trace.environment import Environment, PortInfo
 from isthmus.trace.explain import Answer, explain
@@ -53,14 +53,14 @@ class Expected(NamedTuple):
 class Twin:
     """The twin, in the surroundings that a lab gives it."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._tables = objects.tables
-        self._environment = _environment(objects.plan)
-        self._hosts = {(vpc.name, host.family, host.address) for vpc in objects.plan.vpcs for host in vpc.hosts}
+    def __init__(self, plan: LabPlan, tables: Tables, learned: Learned = NOTHING_LEARNED) -> None:
+        self._tables, self._learned = tables, learned
+        self._environment = _environment(plan)
+        self._hosts = {(vpc.name, host.family, host.address) for vpc in plan.vpcs for host in vpc.hosts}
 
     def expect(self, case: Case) -> Expected:
         """What has to become of a case that is the first of its conversation."""
-        answer = explain(self._tables, case.source_vpc, _packet(case), self._environment)
+        answer = explain(self._tables, case.source_vpc, _packet(case), self._environment, self._learned)
         if answer.verdict is not Verdict.FORWARDED or answer.delivered is None or answer.receiver is None:
             return Expected("dropped", answer.verdict.label, None)
         source, target = _number(answer.delivered.src), _number(answer.delivered.dst)

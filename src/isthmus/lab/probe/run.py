@@ -6,11 +6,14 @@ import resource
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from isthmus.datapath.netns import inside
+from isthmus.lab.apply import own_tables
+from isthmus.lab.live import Ask, live_routes
 from isthmus.lab.plan import LabPlan
 from isthmus.lab.probe.cases import OWN_PORTS, Case, Proto, cases, hook_of
 from isthmus.lab.probe.expect import Arrival, Expected, Outcome, Twin
@@ -108,8 +111,10 @@ def probe(objects: Objects, hooks: dict[str, str], limit: int) -> tuple[list[Res
     _allow_files()
     _forget_earlier_probes(objects.plan)
     chosen, total = cases(objects, limit)
-    twin = Twin(objects)
-    expected = {case: twin.expect(case) for case in chosen}
+    tables = own_tables(objects)
+    with _answering(objects.plan) as gateway:
+        twin = Twin(objects.plan, tables, live_routes(tables, gateway))
+        expected = {case: twin.expect(case) for case in chosen}
     seen: dict[Case, Seen] = {}
     for tick in sorted({case.tick for case in chosen}):
         seen.update(_try(objects.plan, {case: e for case, e in expected.items() if case.tick == tick}))
@@ -237,8 +242,15 @@ def _arrival(family: Family, arrival: Arrival | None) -> dict[str, str | None] |
 def _forget_earlier_probes(plan: LabPlan) -> None:
     """End their conversations: a packet that looks like an answer in one of them would pass."""
     ports = f"port={OWN_PORTS.start}-{OWN_PORTS.stop - 1}"
+    with _answering(plan) as gateway:
+        gateway({"ask": "clear", "filter": [ports]})
+
+
+@contextmanager
+def _answering(plan: LabPlan) -> Iterator[Ask]:
+    """Asks the gateway of a lab. LabError if it does not answer."""
     try:
-        ask(State(plan.name).socket, {"ask": "clear", "filter": [ports]})
+        yield partial(ask, State(plan.name).socket)
     except (NobodyAnswers, Refused) as error:
         raise LabError(f"lab {plan.name} does not answer: {error}") from error
 

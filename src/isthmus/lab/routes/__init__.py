@@ -7,6 +7,8 @@ What BGP taught a gateway that runs, from whom, and how it leaves; asked from an
         {"routes": […], "total": N, "shown": N, "ambiguous": […]}
     {"ask": "neighbors"}
         {"neighbors": […], "draining": false, "ambiguous": […]}
+    {"ask": "down"}
+        {"vpcs": [NAME], "attachments": [[VPC, PORT, KIND OF TAG, OUTER, INNER]], "neighbors": [[VPC, IP]]}
     {"ask": "drain", "on": true}
         {"draining": true}
 """

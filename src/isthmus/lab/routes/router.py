@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from isthmus.tables.address import Family
+from isthmus.tables.learned import Down
 
 
 class Use(StrEnum):
@@ -63,10 +64,12 @@ class Ambiguity(NamedTuple):
 
 
 class RoutingAnswers(Protocol):
-    """What the router is asked. Nothing of it may take more than some milliseconds."""
+    """What the router is asked. Nothing of it may take more than some milliseconds: what does is told in pieces."""
 
     def paths(self, vpc: str) -> Mapping[Family, Mapping[int, Sequence[LearnedPath]]]:
-        """All paths of a VPC by prefix key, best first; made when they are asked for. Empty without neighbours."""
+        """All paths of a VPC by prefix key, best first; made when they are asked for. Empty without neighbours.
+
+        To iterate over them is to be told the keys of that moment, whatever changes meanwhile."""
 
     def vpcs(self) -> Collection[str]:
         """The VPCs that can be asked for."""
@@ -74,8 +77,13 @@ class RoutingAnswers(Protocol):
     def neighbors(self) -> Iterable[NeighborRow]:
         """Every neighbour of every VPC."""
 
-    def ambiguous(self) -> Iterable[Ambiguity]:
-        """Where several peers offer one VPC the same learned prefixes (``route-ambiguous``), as counted last."""
+    def ambiguous(self, vpc: str | None) -> Iterable[Ambiguity | None]:
+        """Where several peers offer one VPC, or (None) any, the same learned prefixes (``route-ambiguous``); with
+        moments to pause (None) between. What took long to count is not counted again for a while."""
+
+    @property
+    def down(self) -> frozenset[Down]:
+        """What of all that routes lead to is down."""
 
     @property
     def draining(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Final, NamedTuple
 
 from isthmus.lab.routes.router import Ambiguity, LearnedPath, NeighborRow, Use
 from isthmus.routing.bgp.attributes import Attributes
@@ -12,8 +14,18 @@ from isthmus.routing.domain import Domain
 from isthmus.routing.rib import Path, best, in_order
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family
-from isthmus.tables.entries import PathKind, Tables
-from isthmus.tables.learned import is_down, prefix_key
+from isthmus.tables.entries import PathKind, Vpc
+from isthmus.tables.learned import Down, is_down, prefix_key
+
+_AT_ONCE: Final = 64  # prefixes that are counted between two moments to pause: a millisecond at most
+_RESTS: Final = 20  # so many times as long as the counting took, its result is good enough
+
+
+class _Counted(NamedTuple):
+    """Prefixes that two VPCs have learned, by what the first one's metric is above the other's."""
+
+    differences: Counter[int]
+    good_until: float
 
 
 class ToldOf:
@@ -21,6 +33,7 @@ class ToldOf:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._counted: dict[tuple[str, str], _Counted] = {}
 
     def vpcs(self) -> Collection[str]:
         """See ``RoutingAnswers``."""
@@ -56,20 +69,42 @@ class ToldOf:
                     status.over_limit,
                 )
 
-    def ambiguous(self) -> Iterable[Ambiguity]:
+    def ambiguous(self, vpc: str | None) -> Iterator[Ambiguity | None]:
         """See ``RoutingAnswers``."""
-        for vpc, added in sorted(_metrics(self._router.tables).items()):
-            for one, other in combinations(sorted(added.keys() & self._router.domains.keys()), 2):
-                ribs = self._router.domains[one].rib, self._router.domains[other].rib
-                both = tied = 0
-                for family in FAMILIES:
-                    mine, theirs = ribs[0].paths(family), ribs[1].paths(family)
-                    for key in mine.keys() & theirs.keys():
-                        found = best(mine[key]), best(theirs[key])
-                        both += all(found)
-                        tied += all(found) and found[0][0].metric + added[one] == found[1][0].metric + added[other]
-                if both:
-                    yield Ambiguity(vpc, (one, other), both, tied)
+        tables, domains = self._router.tables, self._router.domains
+        for name in sorted(tables.vpcs) if vpc is None else [vpc]:
+            yield None
+            added = _added(tables.vpcs[name])
+            for pair in combinations(sorted(added.keys() & domains.keys()), 2):
+                yield from self._count(*pair)
+                ways = self._counted[pair].differences
+                if both := ways.total():
+                    yield Ambiguity(name, pair, both, ways[added[pair[1]] - added[pair[0]]])
+
+    def _count(self, one: str, other: str) -> Iterator[None]:
+        """Count the prefixes that both have learned, unless that was done not long ago."""
+        known, began = self._counted.get((one, other)), time.monotonic()
+        if known and began < known.good_until:
+            return
+        ribs = [self._router.domains[name].rib for name in (one, other)]
+        differences: Counter[int] = Counter()
+        for family in FAMILIES:
+            mine, theirs = (rib.paths(family) for rib in ribs)
+            fewer, sign = (mine, 1) if len(mine) <= len(theirs) else (theirs, -1)
+            more = theirs if sign > 0 else mine
+            for index, key in enumerate(fewer):
+                if index % _AT_ONCE == 0:
+                    yield None
+                here, there = best(fewer.get(key, ())), best(more.get(key, ()))
+                if here and there:
+                    differences[sign * (here[0].metric - there[0].metric)] += 1
+        now = time.monotonic()
+        self._counted[one, other] = _Counted(differences, now + _RESTS * (now - began))
+
+    @property
+    def down(self) -> frozenset[Down]:
+        """See ``RoutingAnswers``."""
+        return self._router.down
 
     @property
     def draining(self) -> bool:
@@ -125,13 +160,12 @@ def _row(path: Path, use: Use) -> LearnedPath:
     )
 
 
-def _metrics(tables: Tables) -> dict[str, dict[str, int]]:
-    """Of each VPC: the peers that offer it something without stateful NAT, and what their sides add to metrics."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for name, vpc in tables.vpcs.items():
-        for exposures in vpc.exposures.values():
-            for exposure in exposures:
-                for candidate in exposure.candidates:
-                    if candidate.there is not None and candidate.kind in (PathKind.PLAIN, PathKind.STATIC):
-                        found[name][candidate.there.vpc] = candidate.metric
-    return found
+def _added(vpc: Vpc) -> dict[str, int]:
+    """The peers that offer a VPC something without stateful NAT, and what their sides add to metrics."""
+    return {
+        candidate.there.vpc: candidate.metric
+        for exposures in vpc.exposures.values()
+        for exposure in exposures
+        for candidate in exposure.candidates
+        if candidate.there is not None and candidate.kind in (PathKind.PLAIN, PathKind.STATIC)
+    }

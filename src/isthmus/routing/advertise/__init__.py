@@ -17,6 +17,5 @@ lowest MED counts, of equals the first peering. AS paths are kept: whose AS is i
 
 from isthmus.routing.advertise.advertiser import Advertiser, Changes
 from isthmus.routing.advertise.announcement import Announcement, Attributes, Drain, Heard, Policy
-from isthmus.routing.advertise.routes import LearnedRoutes
 
-__all__ = ["Advertiser", "Announcement", "Attributes", "Changes", "Drain", "Heard", "LearnedRoutes", "Policy"]
+__all__ = ["Advertiser", "Announcement", "Attributes", "Changes", "Drain", "Heard", "Policy"]

@@ -24,10 +24,11 @@ class Receiver:
 
     def __init__(self, vpc: Vpc, family: Family, policy: Policy) -> None:
         self.vpc, self.family, self.policy = vpc.name, family, policy
+        self._exposures = vpc.exposures.get(family, ())
         self.told: dict[int, Announcement] = {}
         self.summed: dict[str, bool] = {}
         self._offers: dict[str, list[Offer]] = defaultdict(list)
-        by_side, own = offers(family, vpc.exposures.get(family, ()))
+        by_side, own = offers(family, self._exposures)
         for side, offer in sorted(by_side.items()):
             self._offers[side.vpc].append(offer)
         martians = [(prefix.first, prefix.last) for prefix in MARTIANS[family]]
@@ -37,6 +38,10 @@ class Receiver:
         self._at: Cover[Segment] = Cover(family, ())
         self._pieces: dict[int, list[Piece]] = {}
         self._said: dict[tuple[int, int], tuple[Attributes | None, Announcement]] = {}
+
+    def is_for(self, vpc: Vpc, policy: Policy) -> bool:
+        """True if this VPC is offered the same, and to be told of it in the same way."""
+        return policy == self.policy and vpc.exposures.get(self.family, ()) == self._exposures
 
     def arrange(self, is_summed: Callable[[Receiver, str], bool], has_attachment: Callable[[str], bool]) -> None:
         """Lay out what each VPC offers, as segments of routes or as the pieces of a summary."""
@@ -90,7 +95,7 @@ class Receiver:
 
     def _cuts_to(self, segment: Segment, above: int, key: int) -> bool:
         """True if the key is one of those that a route becomes which covers it: no shorter one would do."""
-        if key == 1 or (key == above and segment.first == segment.low):
+        if key == above and segment.first == segment.low:
             return True
         low, high = key_range(self.family, above)
         shift = segment.first - segment.low

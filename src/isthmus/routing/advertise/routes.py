@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
-from isthmus.routing.advertise.announcement import KEPT_BACK, Attributes, Heard
+from isthmus.routing.advertise.announcement import KEPT_BACK, Heard
 from isthmus.routing.advertise.offers import Cover, Piece, covering_key, key_range
 from isthmus.tables.address import FAMILIES, Family
-from isthmus.tables.entries import NextHop, Route, Tables
+from isthmus.tables.entries import Route, Tables
 from isthmus.tables.learned import Down, is_down, prefix_key
 
 Learned = Mapping[str, Mapping[Family, Mapping[int, Heard]]]
@@ -18,39 +18,13 @@ Learned = Mapping[str, Mapping[Family, Mapping[int, Heard]]]
 _NONE: Mapping[int, Heard] = {}
 
 
-class LearnedRoutes(Mapping[int, Heard]):
-    """The routes that one VPC learned in one family, by prefix key: a view, never out of date."""
-
-    def __init__(
-        self,
-        routes: Mapping[int, Route],
-        attributes: Callable[[int], Attributes | None],
-        down: Callable[[], frozenset[Down]] = frozenset,
-    ) -> None:
-        """``attributes`` are those of the best path of a prefix key."""
-        self._routes, self._attributes, self._down = routes, attributes, down
-
-    def __getitem__(self, key: int) -> Heard:
-        route = self._routes[key]
-        return Heard(route.metric, _is_alive(route.next_hops, self._down()), self._attributes(key))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._routes)
-
-    def __len__(self) -> int:
-        return len(self._routes)
-
-
 class Routes:
     """What every VPC routes. Of one prefix the own route counts, whatever the metrics."""
 
     def __init__(self, tables: Tables, learned: Learned, down: frozenset[Down]) -> None:
-        self._tables, self._learned = tables, learned
-        self._own = {
-            (name, family): _own(vpc.routes.get(family, ()), down)
-            for name, vpc in tables.vpcs.items()
-            for family in FAMILIES
-        }
+        self._tables, self._learned, self._down = tables, learned, down
+        self._own: dict[tuple[str, Family], dict[int, Heard]] = {}
+        self._read()
 
     def of(self, vpc: str, family: Family) -> tuple[Mapping[int, Heard], Mapping[int, Heard]]:
         """The own and the learned routes of a VPC in one family."""
@@ -63,13 +37,13 @@ class Routes:
 
     def set_down(self, down: frozenset[Down]) -> dict[tuple[str, Family], list[int]]:
         """Of the own routes those that go down or come up, by VPC and family."""
-        changed = {}
-        for (vpc, family), before in self._own.items():
-            now = _own(self._tables.vpcs[vpc].routes.get(family, ()), down)
-            if now != before:
-                self._own[vpc, family] = now
-                changed[vpc, family] = [key for key, heard in now.items() if heard != before[key]]
-        return changed
+        self._down = down
+        return self._read()
+
+    def follow(self, tables: Tables) -> dict[tuple[str, Family], list[int]]:
+        """Other tables: of the own routes those that came, went or are different, by VPC and family."""
+        self._tables = tables
+        return self._read()
 
     def covering(self, vpc: str, family: Family, low: int, high: int) -> tuple[int, Heard | None]:
         """The longest route that holds all of low..high, and its key; (0, None) if there is none."""
@@ -106,12 +80,14 @@ class Routes:
             return True
         if piece.witness not in (0, key) and _below(family, piece.witness, piece):
             return True
-        above, heard = self.covering(vpc, family, piece.low, piece.high)
-        if heard is not None and is_passed_on(heard):
-            piece.witness = above
-            return True
-        lost, piece.witness = piece.witness, 0
-        return not lost
+        lost = piece.witness
+        return self.has_cover(piece, family) or not lost
+
+    def has_cover(self, piece: Piece, family: Family) -> bool:
+        """True if the longest route around a piece keeps it alive; else it has no witness from now on."""
+        above, heard = self.covering(piece.side.vpc, family, piece.low, piece.high)
+        piece.witness = above if heard is not None and is_passed_on(heard) else 0
+        return piece.witness != 0
 
     def find_witnesses(self, vpc: str, family: Family, pieces: Iterable[Piece]) -> None:
         """Look for a route below each of some pieces of a VPC that have none: one pass over its routes."""
@@ -127,6 +103,17 @@ class Routes:
                         piece.witness = key
                         del wanted[piece]
 
+    def _read(self) -> dict[tuple[str, Family], list[int]]:
+        """Read the own routes from the tables; which are other than before."""
+        before, self._own, changed = self._own, {}, {}
+        for name, vpc in self._tables.vpcs.items():
+            for family in FAMILIES:
+                was, now = before.get((name, family), {}), _own(vpc.routes.get(family, ()), self._down)
+                self._own[name, family] = now
+                if now != was:
+                    changed[name, family] = [key for key in {**was, **now} if now.get(key) != was.get(key)]
+        return changed
+
 
 def is_passed_on(heard: Heard) -> bool:
     """True if a route is alive, and whoever told it did not ask to keep it back (RFC 1997)."""
@@ -139,13 +126,8 @@ def _below(family: Family, key: int, piece: Piece) -> bool:
 
 
 def _own(routes: Iterable[Route], down: frozenset[Down]) -> dict[int, Heard]:
-    """The routes of the tables by prefix key. The gateway's own addresses are there too, and never alive."""
+    """The routes of the tables by prefix key. The gateway's own addresses are there too, and have no next hop."""
     return {
-        prefix_key(route.prefix): Heard(route.metric, not route.local and _is_alive(route.next_hops, down))
+        prefix_key(route.prefix): Heard(route.metric, any(not is_down(hop, down) for hop in route.next_hops))
         for route in routes
     }
-
-
-def _is_alive(hops: tuple[NextHop, ...], down: frozenset[Down]) -> bool:
-    """True if one of the next hops is not down."""
-    return (not down and bool(hops)) or any(not is_down(hop, down) for hop in hops)

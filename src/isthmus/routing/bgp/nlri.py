@@ -1,70 +1,86 @@
 """Prefixes as an UPDATE holds them (RFC 4271 4.3, RFC 4760 5), with path identifiers (RFC 7911 3) or without.
 
-Most of the time that a full table takes is spent in ``decode``. Both families are read alike: the identifier, the
-length and the next 64 bits in one look, of which the length says how many count. Only prefixes longer than 64 bits
-are looked at again. (Reading whole chunks with numpy was measured, and is not faster: where one prefix ends has to be
-known before the next can be read.)
+Where one prefix ends has to be known before the next can be read, so a walk finds where each begins, and does nothing
+else; the rest is done for all of them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from isthmus.tables.address import BITS, FAMILIES, Family
+from isthmus.tables.prefixes import Prefixes
 
 PADDING: Final = bytes(24)
-"""Must follow what ``decode`` reads, so that a look beyond its end is no error."""
+"""Must follow what is decoded, so that a look beyond its end is no error."""
 
 _ID_BYTES: Final = 4
 _ID: Final = Struct(">I")
-_PREFIX: Final = Struct(">IBQ").unpack_from  # path identifier, length, the next 64 bits
-_ONE: Final = 1 << 64  # in front of those 64 bits
 _BEYOND: Final = 1 << 30  # farther than any message is long
+_ROOT: Final = 64  # bits of the first of a prefix's words
 
 
 def _octets(length: int) -> int:
     return (length + 7) // 8
 
 
-# By family and length. A length that is too long for the family leads beyond the end, where it is found out.
-_SHIFT: Final = {family: [64 - length for length in range(min(BITS[family], 64) + 1)] for family in FAMILIES}
+# By family and length: how far it is to the next prefix. A length that is too long leads beyond the end, where it is
+# found out.
 _STEP: Final = {
     family: [1 + _octets(length) if length <= BITS[family] else _BEYOND for length in range(256)] for family in FAMILIES
 }
 _STEP_WITH_ID: Final = {family: [_ID_BYTES + step for step in _STEP[family]] for family in FAMILIES}
 
 
-def decode(family: Family, data: bytes, start: int, end: int, *, with_ids: bool) -> tuple[list[int], list[int]]:
-    """Path identifiers and prefix keys in ``data[start:end]``; identifiers are 0 where there are none.
+class NotPrefixes(ValueError):
+    """A field can't be read; ``index``: which."""
 
-    At least 4 bytes must lie before ``start``, and ``PADDING`` behind ``end``. Bits beyond a prefix's length are
-    dropped (RFC 4271 4.3: their value is irrelevant). ValueError: a length is too long, or the last prefix is cut off.
+    def __init__(self, index: int) -> None:
+        super().__init__("a prefix is too long, or goes on behind the end of its field")
+        self.index = index
+
+
+def words(data: bytes, at: npt.NDArray[np.int64], kind: str) -> npt.NDArray[Any]:
+    """Big-endian unsigned numbers (``kind``: as numpy names them) in ``data``, wherever they stand."""
+    size = np.dtype(kind).itemsize
+    every = np.ndarray((len(data) - size + 1,), f">{kind}", data, strides=(1,))
+    return every[at].astype(kind)
+
+
+def decode(
+    family: Family, data: bytes, fields: Iterable[tuple[int, int]], *, with_ids: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], Prefixes]:
+    """How many prefixes are in each field ``data[start:end]``, and the path identifiers and prefixes of all;
+    identifiers are 0 where there are none.
+
+    ``PADDING`` must lie behind every field. Bits beyond a prefix's length are dropped (RFC 4271 4.3: their value is
+    irrelevant). Raises ``NotPrefixes``.
     """
-    shift = _SHIFT[family]
+    ahead = _ID_BYTES if with_ids else 0
     step = (_STEP_WITH_ID if with_ids else _STEP)[family]
-    if not with_ids:  # the four bytes before a length are read all the same, and forgotten
-        start, end = start - _ID_BYTES, end - _ID_BYTES
-    path_ids: list[int] = []
-    keys: list[int] = []
-    while start < end:
-        path_id, length, bits = _PREFIX(data, start)
-        try:
-            keys.append((bits | _ONE) >> shift[length])
-        except IndexError:
-            keys.append(_long_key(family, length, data, start + _ID_BYTES + 1))
-        path_ids.append(path_id)
-        start += step[length]
-    if start != end:
-        raise ValueError("a prefix goes on behind the end of its field")
-    return path_ids if with_ids else [0] * len(keys), keys
-
-
-def _long_key(family: Family, length: int, data: bytes, start: int) -> int:
-    if length > BITS[family]:
-        raise ValueError(f"an IPv{family} prefix of {length} bits")
-    return (1 << 128 | int.from_bytes(data[start : start + 16], "big")) >> (128 - length)
+    starts: list[int] = []
+    counts: list[int] = []
+    found = starts.append
+    for start, end in fields:
+        while start < end:
+            found(start)
+            start += step[data[start + ahead]]
+        if start != end:
+            raise NotPrefixes(len(counts))
+        counts.append(len(starts))
+    at = np.array(starts, np.int64)
+    length = words(data, at + ahead, "u1")
+    hi = words(data, at + ahead + 1, "u8")
+    lo = words(data, at + ahead + 9, "u8") if (length > _ROOT).any() else np.zeros(len(at), np.uint64)
+    ids: npt.NDArray[np.uint32] = words(data, at, "u4") if with_ids else np.zeros(len(at), np.uint32)
+    each = np.array(counts, np.int64)
+    each[1:] -= each[:-1].copy()
+    return each, ids, Prefixes.cut(hi, lo, length)
 
 
 # By length: how far to move a key so that its prefix ends with a byte; what makes its leading one the length; bytes.

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from isthmus.routing.bgp import nlri
 from isthmus.routing.bgp.capabilities import Agreement, Open, decode_open
 from isthmus.routing.bgp.received import Counts
-from isthmus.routing.bgp.updates import Batch, EndOfRib, Updates
+from isthmus.routing.bgp.updates import MANY, Batch, Broken, EndOfRib, Updates
 from isthmus.routing.bgp.wire import FAMILY_OF, HEADER_BYTES, LONGEST, MARKER, BgpError, Code, Kind
 from isthmus.tables.address import Family
 
@@ -52,8 +52,9 @@ Message = Batch | EndOfRib | Open | Keepalive | Notification | RouteRefresh
 class Reader:
     """Reads one session from its first byte on."""
 
-    def __init__(self, agreement: Agreement | None = None, counts: Counts | None = None) -> None:
+    def __init__(self, agreement: Agreement | None = None, counts: Counts | None = None, many: int = MANY) -> None:
         """What is received is added to ``counts``. No agreement yet: there should be an OPEN first."""
+        self._many = many
         self.counts = counts if counts is not None else Counts()
         self._rest = b""
         self.agree(agreement or Agreement())
@@ -61,7 +62,7 @@ class Reader:
     def agree(self, agreement: Agreement) -> None:
         """From the next message on this holds."""
         self._longest = agreement.longest
-        self._updates = Updates(agreement, self.counts)
+        self._updates = Updates(agreement, self.counts, self._many)
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that are there whole after these bytes; to be used up before the next call.
@@ -70,28 +71,48 @@ class Reader:
         """
         data = b"".join((self._rest, data, nlri.PADDING))
         at, there = 0, len(data) - len(nlri.PADDING)
+        bodies: list[tuple[int, int]] = []
         while there - at >= HEADER_BYTES:
             length, kind = _LENGTH_AND_KIND(data, at + 16)
-            if not data.startswith(MARKER, at):
-                raise BgpError(Code.HEADER, _UNSYNCHRONIZED)
-            if kind != _UPDATE or not 23 <= length <= self._longest:
-                self._check(length, kind)
+            if kind != _UPDATE or not 23 <= length <= self._longest or not data.startswith(MARKER, at):
+                error = self._wrong(data, at, length, kind)
+                if error is not None:
+                    yield from self._read(data, bodies)
+                    raise error
             end = at + length
             if end > there:
                 break
             if kind == _UPDATE:
-                self.counts.updates += 1
-                yield from self._updates.read(data, at + HEADER_BYTES, end)
-            elif (message := _decode(kind, data[at + HEADER_BYTES : end])) is not None:
-                yield message
+                bodies.append((at + HEADER_BYTES, end))
+            else:
+                yield from self._read(data, bodies)
+                bodies = []
+                if (message := _decode(kind, data[at + HEADER_BYTES : end])) is not None:
+                    yield message
             at = end
+        yield from self._read(data, bodies)
         self._rest = data[at:there]
 
-    def _check(self, length: int, kind: int) -> None:
+    def _read(self, data: bytes, bodies: list[tuple[int, int]]) -> Iterator[Message]:
+        """What UPDATEs say, up to the first that ends the session."""
+        if not bodies:
+            return
+        try:
+            found = self._updates.read(data, bodies)
+        except Broken as broken:
+            yield from self._read(data, bodies[: broken.index])
+            raise broken.error from broken
+        yield from found
+
+    def _wrong(self, data: bytes, at: int, length: int, kind: int) -> BgpError | None:
+        """What is wrong with a header."""
+        if not data.startswith(MARKER, at):
+            return BgpError(Code.HEADER, _UNSYNCHRONIZED)
         if kind not in _SHORTEST:
-            raise BgpError(Code.HEADER, _BAD_KIND, bytes((kind,)))
+            return BgpError(Code.HEADER, _BAD_KIND, bytes((kind,)))
         if not _SHORTEST[kind] <= length <= _LONGEST.get(kind, self._longest):
-            raise BgpError(Code.HEADER, _BAD_LENGTH, length.to_bytes(2, "big"))
+            return BgpError(Code.HEADER, _BAD_LENGTH, length.to_bytes(2, "big"))
+        return None
 
 
 def _decode(kind: int, body: bytes) -> Message | None:

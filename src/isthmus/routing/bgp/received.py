@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -20,8 +21,7 @@ _SHORT_HEADER: Final = Struct(">BBB").unpack_from  # flags, code, length
 _MALFORMED_LIST, _UNRECOGNIZED = 1, 2  # subcodes of UPDATE errors
 _ORIGINS: Final = tuple(Origin)
 _SEQUENCE: Final = 2  # type of a segment
-_NO_COMMUNITIES: Final = Communities()
-_NO_LARGE_COMMUNITIES: Final = LargeCommunities()
+_MOST_DECODED: Final = 1 << 12
 
 
 @dataclass(slots=True)
@@ -59,7 +59,21 @@ class Found(NamedTuple):
     error: str
 
 
-class _Rule(NamedTuple):
+class Said(NamedTuple):
+    """A set of attributes: see ``updates.Sets``."""
+
+    raw: bytes
+    next_hop: bytes
+    large: bytes
+    med: int
+    local_pref: int
+    hops: int
+    origin: int
+
+
+class Rule(NamedTuple):
+    """What an attribute must be like."""
+
     flags: int  # optional, transitive
     size: int  # bytes of the value
     many: bool = False  # or of each of its parts, of which there is one at least
@@ -76,21 +90,21 @@ def _valid_path(value: bytes) -> bool:
 
 _BOTH: Final = a.OPTIONAL | a.TRANSITIVE
 _NEVER: Final = -1
-_RULES: Final[dict[int, _Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communities
-    a.ORIGIN: _Rule(a.TRANSITIVE, 1, valid=lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
-    a.AS_PATH: _Rule(a.TRANSITIVE, 0, valid=_valid_path),
-    a.NEXT_HOP: _Rule(a.TRANSITIVE, 4),
-    a.MED: _Rule(a.OPTIONAL, 4),
-    a.LOCAL_PREF: _Rule(a.TRANSITIVE, 4, internal=True),
-    a.ATOMIC_AGGREGATE: _Rule(a.TRANSITIVE, 0, passed_on=True, discard=True),
-    a.AGGREGATOR: _Rule(_BOTH, 8, passed_on=True, discard=True),
-    a.COMMUNITIES: _Rule(_BOTH, 4, many=True),
-    a.ORIGINATOR_ID: _Rule(a.OPTIONAL, 4, internal=True),
-    a.CLUSTER_LIST: _Rule(a.OPTIONAL, 4, many=True, internal=True),
-    a.EXTENDED_COMMUNITIES: _Rule(_BOTH, 8, many=True, passed_on=True),
-    a.AS4_PATH: _Rule(_BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
-    a.AS4_AGGREGATOR: _Rule(_BOTH, _NEVER, discard=True),
-    a.LARGE_COMMUNITIES: _Rule(_BOTH, 12, many=True),
+RULES: Final[dict[int, Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communities
+    a.ORIGIN: Rule(a.TRANSITIVE, 1, valid=lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
+    a.AS_PATH: Rule(a.TRANSITIVE, 0, valid=_valid_path),
+    a.NEXT_HOP: Rule(a.TRANSITIVE, 4),
+    a.MED: Rule(a.OPTIONAL, 4),
+    a.LOCAL_PREF: Rule(a.TRANSITIVE, 4, internal=True),
+    a.ATOMIC_AGGREGATE: Rule(a.TRANSITIVE, 0, passed_on=True, discard=True),
+    a.AGGREGATOR: Rule(_BOTH, 8, passed_on=True, discard=True),
+    a.COMMUNITIES: Rule(_BOTH, 4, many=True),
+    a.ORIGINATOR_ID: Rule(a.OPTIONAL, 4, internal=True),
+    a.CLUSTER_LIST: Rule(a.OPTIONAL, 4, many=True, internal=True),
+    a.EXTENDED_COMMUNITIES: Rule(_BOTH, 8, many=True, passed_on=True),
+    a.AS4_PATH: Rule(_BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
+    a.AS4_AGGREGATOR: Rule(_BOTH, _NEVER, discard=True),
+    a.LARGE_COMMUNITIES: Rule(_BOTH, 12, many=True),
 }
 
 
@@ -100,8 +114,7 @@ class Interpreter:
     def __init__(self, counts: Counts, *, internal: bool) -> None:
         """``internal``: the peer is of our own AS."""
         self._counts = counts
-        self._rules = {code: rule for code, rule in _RULES.items() if internal or not rule.internal}
-        self._next_hops: dict[bytes, tuple[Family, int]] = {}
+        self._rules = {code: rule for code, rule in RULES.items() if internal or not rule.internal}
 
     def find(self, data: bytes, at: int, end: int) -> Found:
         """The attributes in ``data[at:end]``; some bytes must follow. BgpError if the session can't go on."""
@@ -145,7 +158,7 @@ class Interpreter:
             if code in found.multiprotocol:  # RFC 7606 3 g
                 raise BgpError(Code.UPDATE, _MALFORMED_LIST, detail=f"attribute {code} stands there twice")
             found.multiprotocol[code] = span
-        elif code in found.values or code in _RULES:  # of several the first counts; some are not for other ASes to say
+        elif code in found.values or code in RULES:  # of several the first counts; some are not for other ASes to say
             self._counts.discarded += 1
         elif not span.flags & a.OPTIONAL:
             raise BgpError(Code.UPDATE, _UNRECOGNIZED, raw)
@@ -154,6 +167,15 @@ class Interpreter:
             if span.flags & a.TRANSITIVE:  # passed on, marked as partial (RFC 4271 5)
                 found.other.append(bytes((span.flags | a.PARTIAL,)) + raw[1:])
 
+    def said(self, found: Found, next_hop: bytes | None, raw: bytes) -> Said:
+        """The columns of the attributes ``raw``; see ``attributes``."""
+        get = found.values.get
+        made = self.attributes(found, next_hop)
+        hop = get(a.NEXT_HOP, b"") if next_hop is None else next_hop
+        med = -1 if made.med is None else made.med
+        large = bytes(made.large_communities)
+        return Said(raw, hop, large, med, made.local_pref, made.as_path.hops, made.origin)
+
     def attributes(self, found: Found, next_hop: bytes | None) -> Attributes:
         """``next_hop``: that of MP_REACH_NLRI; None: NEXT_HOP says it. TreatAsWithdraw if one is wrong or missing."""
         get = found.values.get
@@ -161,25 +183,26 @@ class Interpreter:
         origin, path = get(a.ORIGIN), get(a.AS_PATH)
         if found.error or hop is None or origin is None or path is None:
             raise TreatAsWithdraw(found.error or "ORIGIN, AS_PATH or NEXT_HOP is missing")  # RFC 7606 3 d
-        med, local_pref, communities, large = (
-            get(a.MED),
-            get(a.LOCAL_PREF),
-            get(a.COMMUNITIES),
-            get(a.LARGE_COMMUNITIES),
-        )
+        med, local_pref = get(a.MED), get(a.LOCAL_PREF)
         return Attributes(
-            self._next_hops.get(hop) or self._next_hop(hop),
+            next_hop_of(hop),
             AsPath(path),
             _ORIGINS[origin[0]],
             None if med is None else int.from_bytes(med, "big"),
             a.DEFAULT_LOCAL_PREF if local_pref is None else int.from_bytes(local_pref, "big"),
-            _NO_COMMUNITIES if communities is None else Communities(communities),
-            _NO_LARGE_COMMUNITIES if large is None else LargeCommunities(large),
+            Communities(get(a.COMMUNITIES, b"")),
+            LargeCommunities(get(a.LARGE_COMMUNITIES, b"")),
             b"".join(found.other),
         )
 
-    def _next_hop(self, raw: bytes) -> tuple[Family, int]:
-        """32 bytes are a global address and one of the link (RFC 2545 3), which counts where the former is ``::``."""
-        address = raw[:16] if any(raw[:16]) else raw[-16:]
-        known = self._next_hops[raw] = address_from_bytes(address)
-        return known
+
+def next_hop_of(raw: bytes) -> tuple[Family, int]:
+    """32 bytes are a global address and one of the link (RFC 2545 3), which counts where the former is ``::``."""
+    return address_from_bytes(raw[:16] if any(raw[:16]) else raw[-16:])
+
+
+@lru_cache(_MOST_DECODED)
+def decoded(raw: bytes, next_hop: bytes, *, internal: bool) -> Attributes:
+    """Attributes that were received, and found right, from their bytes (``updates.Sets``)."""
+    reader = Interpreter(Counts(), internal=internal)
+    return reader.attributes(reader.find(raw + bytes(4), 0, len(raw)), next_hop)

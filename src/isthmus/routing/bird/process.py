@@ -77,15 +77,16 @@ class Daemon:
         """Go over to another configuration. Sessions whose settings are the same stay up.
 
         ``DaemonError`` with BIRD's words if it refuses; then the one before stays."""
-        new = self.directory / _NEW
-        self._write(new, text)
+        new = self._checked(text)
         try:
-            self.control.ask(f'configure check "{_NEW}"')
             new.replace(self.directory / _CONFIG)
             self.control.ask("configure")
         except ControlError as error:
-            new.unlink(missing_ok=True)
             raise DaemonError(f"BIRD refuses its configuration: {error}") from error
+
+    def check(self, text: str) -> None:
+        """Change nothing. ``DaemonError`` with BIRD's words if it would refuse this configuration."""
+        self._checked(text).unlink()
 
     def restart(self, text: str) -> None:
         """End the process and start another; neighbours that do graceful restart notice nothing (RFC 4724)."""
@@ -105,6 +106,17 @@ class Daemon:
         """Let go of the process: it goes on, and can be taken over."""
         self.control.close()
         os.close(self._pidfd)
+
+    def _checked(self, text: str) -> Path:
+        """A file with this configuration, of which BIRD says that it is right."""
+        new = self.directory / _NEW
+        self._write(new, text)
+        try:
+            self.control.ask(f'configure check "{_NEW}"')
+        except ControlError as error:
+            new.unlink()
+            raise DaemonError(f"BIRD refuses its configuration: {error}") from error
+        return new
 
     def _start(self, text: str, *, recover: bool) -> None:
         program = shutil.which(_PROGRAM, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
