@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "(groups > 0).argmax(axis=1)", "(groups > 0).argmin(axis=1)"),
     Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "                self._wait()\n", "                pass\n"),
     Mutant("learned: records are kept for ever", "src/isthmus/datapath/fib/groups.py", "return self._made >= RIPE", "return False"),
-    Mutant("learned: records in use are freed", "src/isthmus/datapath/fib/groups.py", "if Used(*key, length) not in used", "if True"),
+    Mutant("learned: records in use are freed", "src/isthmus/datapath/fib/groups.py", "if Used(family, group, length) not in used", "if True"),
     Mutant("learned: flows do not hear of withdrawals", "src/isthmus/datapath/learned.py", "records[some])\n        self._changed()", "records[some])"),
     Mutant("learned: flows keep what they saw before hops were rewritten", "src/isthmus/datapath/gateway.py", "self._epoch.flip(fresh)  #", "pass  #"),
     Mutant("learned: hops that are down are chosen", PATH, "if (hop->down < chosen_down ||", "if (chosen_down == 2 ||"),

@@ -48,9 +48,16 @@ def test_next_hops_are_collected_as_soon_as_many_were_made() -> None:
     ours = groups()
     made = 0
     while not ours.ripe:
-        records(ours, made, 24)
+        number = ours.number(0, (HOP._replace(gateway=made << 96),))
+        assert ours.records(4, np.array([number], np.int32), LENGTHS[:1])[0]
         made += 1
     assert made == RIPE + 1
+
+
+def test_whatever_the_metric_equal_next_hops_are_one_record() -> None:
+    ours = groups()
+    for metric in range(HOPS + 1):
+        records(ours, metric, 24)
 
 
 def test_what_routes_need_is_not_collected() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, NamedTuple
+from mmap import mmap
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ PackHop = Callable[[Family, NextHop], bytes | None]
 """The record of a next hop in the configuration of now, or None: its attachment is gone."""
 
 Numbers = npt.NDArray[np.int32]
+_Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
 _ROUTE_DOWN: Final = RECORDS["route"].layout["down"][0]
@@ -86,29 +88,34 @@ class Marks:
         self.down: frozenset[Down] = frozenset()
 
     def mark(
-        self, first: int, next_hops: tuple[NextHop, ...], routes: Iterable[int], gone: Collection[int] = ()
+        self,
+        first: int,
+        next_hops: tuple[NextHop, ...],
+        routes: Iterable[int],
+        gone: Collection[int] = (),
     ) -> None:
         """Hops from slot ``first`` on, and the routes that have them. ``gone``: hops whose attachment is gone."""
         found = [place in gone or is_down(hop, self.down) for place, hop in enumerate(next_hops)]
-        for slot, state in enumerate(found, first):
-            _set(self._hops, slot, _HOP_DOWN, state)
-        for slot in routes:
-            _set(self._routes, slot, _ROUTE_DOWN, bool(found) and all(found))
+        _set(self._hops, np.arange(first, first + len(found)), _HOP_DOWN, np.array(found, np.uint8))
+        _set(self._routes, np.fromiter(routes, np.int64), _ROUTE_DOWN, bool(found) and all(found))
 
 
 class Groups:
-    """Interns groups, and writes their records as they are needed."""
+    """Interns groups, and writes their records as they are needed. Groups with the same next hops share their records,
+    which so stay in the processor's caches however many metrics there are."""
 
     def __init__(self, routes: Table, hops: Table, marks: Marks, pack: PackHop) -> None:
         self._routes, self._hops, self._marks, self._pack = routes, hops, marks, pack
         self._numbers: dict[Group, int] = {}
         self._groups: list[Group] = [Group(0, ())]
-        self._first: dict[tuple[Family, int], int] = {}  # hops of a group
-        self._slots: dict[tuple[Family, int], dict[int, int]] = defaultdict(dict)  # its routes, by length
-        self._gone: dict[tuple[Family, int], set[int]] = {}
+        self._first: dict[_Hops, int] = {}  # the slot of their first
+        self._gone: dict[_Hops, set[int]] = {}
         self._route_room = Room("records of learned routes", routes.capacity, ROUTES)
         self._hop_room = Room("next hops of learned routes", hops.capacity, HOPS)
-        self._records = {family: np.zeros((1, BITS[family] + 1), np.uint32) for family in FAMILIES}  # 0: none
+        self._records = {family: np.zeros((1, BITS[family] + 1), np.uint32) for family in FAMILIES}  # by group, length
+        self._hops_of = np.zeros(
+            routes.capacity + ROUTES, np.uint32
+        )  # by slot of a route: its first hop; 0: it is free
         self.refused = 0
         """Kinds of routes for whose records there was no room, so far: packets don't follow them."""
         self._made = 0  # records, since the last collection
@@ -156,17 +163,20 @@ class Groups:
         return found
 
     def _slot(self, family: Family, number: int, length: int) -> int:
-        slots = self._slots[family, number]
-        slot = slots.get(length)
-        if slot is None:
-            group = self._groups[number]
-            first = self._hops_of(family, number)
-            slot = self._route_room.take(1)
-            self._made += 1
-            slots[length] = slot
-            self.lengths[slot] = length
-            _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, 0, first, len(group.next_hops)))
-            self._marks.mark(first, group.next_hops, [slot], self._gone[family, number])
+        """A new record."""
+        group = self._groups[number]
+        hops = family, group.next_hops
+        first = self._first.get(hops)
+        if first is None:
+            first = self._first[hops] = self._hop_room.take(len(group.next_hops))
+            self._made += len(group.next_hops)
+            for slot, packed in self._packed(*hops).items():
+                _put(self._hops, slot, packed)
+        slot = self._route_room.take(1)
+        self._made += 1
+        self.lengths[slot], self._hops_of[slot] = length, first
+        _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, 0, first, len(group.next_hops)))
+        self._marks.mark(first, group.next_hops, [slot], self._gone[hops])
         return slot
 
     def repack(self, pack: PackHop) -> dict[int, bytes]:
@@ -192,50 +202,39 @@ class Groups:
 
     def mark(self) -> None:
         """Say what is down."""
-        for key, first in self._first.items():
-            hops = self._groups[key[1]].next_hops
-            self._marks.mark(first, hops, self._slots[key].values(), self._gone[key])
+        for (family, next_hops), first in self._first.items():
+            routes = np.flatnonzero(self._hops_of == first)
+            self._marks.mark(first, next_hops, routes, self._gone[family, next_hops])
 
     def collect(self, used: set[Used], settle: Callable[[], None]) -> None:
         """Free the records that no route needs; ``settle`` returns when no packet and no flow has them."""
-        needed = {(family, group) for family, group, _ in used}
-        routes = [
-            (key, length, slot)
-            for key, slots in self._slots.items()
-            for length, slot in slots.items()
-            if Used(*key, length) not in used
+        needed = {(family, self._groups[group].next_hops) for family, group, _ in used}
+        unused = [
+            Used(family, group, length)
+            for family, records in self._records.items()
+            for group, length in np.argwhere(records).tolist()
+            if Used(family, group, length) not in used
         ]
         settle()
         self._made = 0
-        for key, length, slot in routes:
-            del self._slots[key][length]
-            self._records[key[0]][key[1], length] = 0
+        for family, group, length in unused:
+            slot = int(self._records[family][group, length])
+            self._records[family][group, length] = self._hops_of[slot] = 0
             self._route_room.give(slot, 1)
-        for key in [key for key in self._first if key not in needed]:
-            self._hop_room.give(self._first.pop(key), len(self._groups[key[1]].next_hops))
-            del self._slots[key], self._gone[key]
+        for hops in self._first.keys() - needed:
+            self._hop_room.give(self._first.pop(hops), len(hops[1]))
+            del self._gone[hops]
 
-    def _hops_of(self, family: Family, number: int) -> int:
-        first = self._first.get((family, number))
-        if first is None:
-            first = self._hop_room.take(len(self._groups[number].next_hops))
-            self._made += len(self._groups[number].next_hops)
-            self._first[family, number] = first
-            for slot, packed in self._packed(family, number).items():
-                _put(self._hops, slot, packed)
-        return first
-
-    def _packed(self, family: Family, number: int) -> dict[int, bytes]:
-        packed = [self._pack(family, hop) for hop in self._groups[number].next_hops]
-        self._gone[family, number] = {place for place, hop in enumerate(packed) if hop is None}
+    def _packed(self, family: Family, next_hops: tuple[NextHop, ...]) -> dict[int, bytes]:
+        packed = [self._pack(family, hop) for hop in next_hops]
+        self._gone[family, next_hops] = {place for place, hop in enumerate(packed) if hop is None}
         empty = bytes(RECORDS["hop"].size)
-        return {slot: hop or empty for slot, hop in enumerate(packed, self._first[family, number])}
+        return {slot: hop or empty for slot, hop in enumerate(packed, self._first[family, next_hops])}
 
 
 def _put(table: Table, slot: int, packed: bytes) -> None:
     table.memory[slot * table.stride : slot * table.stride + len(packed)] = packed
 
 
-def _set(table: Table, slot: int, member: int, value: bool) -> None:
-    at = slot * table.stride + member
-    table.memory[at : at + 1] = bytes([value])
+def _set(table: Table, slots: npt.NDArray[np.int64], member: int, values: npt.NDArray[np.uint8] | bool) -> None:
+    np.frombuffer(cast(mmap, table.memory), np.uint8)[slots * table.stride + member] = values
