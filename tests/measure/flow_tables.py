@@ -116,13 +116,13 @@ class Report:
     elapsed: float = 0.0
 
 
-def compile_object(folder: Path) -> Path:
+def compile_object(source: Path, folder: Path) -> Path:
     """Compile the programs, with the flags of bpf/Makefile."""
-    target = folder / "flow_tables.bpf.o"
+    target = folder / source.with_suffix(".o").name
     multiarch = sysconfig.get_config_var("MULTIARCH")
     flags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"]
     subprocess.run(
-        ["clang-19", *flags, f"-I/usr/include/{multiarch}", f"-I{ROOT / 'bpf'}", "-c", SOURCE, "-o", target], check=True
+        ["clang-19", *flags, f"-I/usr/include/{multiarch}", f"-I{ROOT / 'bpf'}", "-c", source, "-o", target], check=True
     )
     return target
 
@@ -291,7 +291,7 @@ def main() -> None:
     report, cpu, started = Report(), quietest_cpu(), time.perf_counter()
     neighbours = Neighbours(cpu)
     with tempfile.TemporaryDirectory() as folder, pinned(cpu), neighbours.watch():
-        path = compile_object(Path(folder))
+        path = compile_object(SOURCE, Path(folder))
         measure_timer(path, report)
         measure_queue(path, arguments.rounds, report)
         measure_sizes(path, arguments.rounds, report)
