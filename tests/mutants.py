@@ -59,6 +59,8 @@ MUTANTS = (
     Mutant("martian: source is not asked", GATEWAY, "is_martian(ip->family, ip->src) ||", ""),
     Mutant("martian: redirects cross", PARSE, "if (type == 4 || type == 5)", "if (0)"),
     Mutant("learned: wins over an own route that is longer", "bpf/stages/learned.h", "learned->length > mine->length", "1"),
+    Mutant("learned: in a bunch a shorter prefix wins", "bpf/stages/learned.h", "int i = BUNCH_ROUTES - 1; i >= 0; i--", "int i = 0; i < (int)BUNCH_ROUTES; i++"),
+    Mutant("learned: a bunch does not hear of the prefix around it", "src/isthmus/datapath/fib/lpm.py", "self._replace(otherwise, values[bunch], length)", "pass"),
     Mutant("learned: what is down carries on", PATH, "if (!route || route->down)", "if (!route)"),
     Mutant("learned: a shorter prefix overwrites a longer", "src/isthmus/datapath/fib/lpm.py", "else now] <= length", "else now] <= 255"),
     Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "(groups > 0).argmax(axis=1)", "(groups > 0).argmin(axis=1)"),

@@ -11,7 +11,10 @@
 #define TRIE_NODE 0x80000000u
 #define FIB_BLOCK 0x80000000u
 #define FIB_BYTES_SHIFT 0x1eu
+#define FIB_BUNCH 0x40000000u
 #define BLOCK_ENTRIES 0x100u
+#define BLOCK_BUNCHES 0x8u
+#define BUNCH_ROUTES 0xdu
 #define CHUNK_BLOCKS 0x100u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
@@ -319,6 +322,15 @@ struct hop {
 struct fib {
 	__u32 root; /* first of the root's blocks, and FIB_BYTES of them; 0: there are none */
 	__u32 default_route; /* where the rest says nothing; 0: none */
+};
+
+/* Few learned routes whose prefixes begin with the same bytes, the longest first; what is free is like the first. */
+struct bunch {
+	__u32 prefixes[13]; /* what follows those bytes */
+	__u32 values[14]; /* slots of routes, changed in place; the last: where no prefix fits */
+	__u8 shifts[13]; /* bits of the 32 that are not the prefix's */
+	__u8 count; /* routes */
+	__u8 pad[6];
 };
 
 /* How packets leave toward one VPC on one port. */

@@ -51,12 +51,23 @@ TABLE(adjacencies, neighbour, 1)
 /* Ports by their slot in `ports`, for what leaves through a tunnel. */
 TABLE(exits, exit, 1)
 
-/* Blocks of learned tables, a chunk at a time, so that memory follows the routes. */
+/* A block of a learned table. */
+struct block {
+	union {
+		__u32 entries[BLOCK_ENTRIES];
+		struct bunch bunches[BLOCK_BUNCHES];
+	};
+};
+
+/* For the loader, which compares layouts: clang leaves out of BTF what only inner maps hold. */
+const volatile struct block *const volatile a_block = 0;
+
+/* Blocks, a chunk at a time, so that memory follows the routes. */
 struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, BLOCK_ENTRIES * sizeof(__u32));
+	__uint(value_size, sizeof(struct block));
 	__uint(max_entries, CHUNK_BLOCKS);
 };
 

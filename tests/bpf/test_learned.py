@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect
 from collections.abc import Iterator
 
 import pytest
 
 from isthmus.datapath import Bindings, PacketPath
 from isthmus.datapath.gateway import Outcome
-from isthmus.tables.address import FAMILIES, Prefix
+from isthmus.tables.address import BITS, FAMILIES, Family, Prefix
 from isthmus.tables.entries import Peer
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
@@ -48,6 +49,52 @@ def bound(shared: Bench) -> Bindings:
 
 def sent(shared: Bench, to: str) -> Outcome:
     return shared.path.run(udp("p1", "10.1.1.1", to), shared.ifindex["p1"], "xdp")
+
+
+def metrics(path: PacketPath, family: Family) -> list[tuple[int, int | None]]:
+    """Of each address: that of its route, None where there is none; from an address to the next."""
+    dump = path.dump()["isp"]
+    assert isinstance(dump, dict)
+    return [(first, said[0] if said else None) for first, said in dump["learned"][FAMILIES.index(family)]]
+
+
+def longest(routes: dict[int, int], address: int) -> int | None:
+    """The naive way."""
+    return next(
+        (routes[key] for length in range(128, -1, -1) if (key := 1 << length | address >> (128 - length)) in routes),
+        None,
+    )
+
+
+@pytest.mark.parametrize("crowd", [4, 40, 400])
+def test_every_address_has_the_longest_prefix_around_it(path: PacketPath, crowd: int) -> None:
+    """Few routes in one place are a bunch, many are blocks; routes nest, come, change and go."""
+    rng = random.Random(crowd)
+    table = path.learned("isp")
+    table.clear()
+    routes: dict[Family, dict[int, int]] = {4: {}, 6: {}}
+    for _ in range(12):
+        for family in FAMILIES:
+            place, bits = 1 << 16 | 0x2001 + rng.randrange(3), BITS[family] - 16
+            told = {}
+            for _ in range(rng.randrange(crowd)):
+                length = min(rng.choice((1, 3, 7, 8, 9, 16, 24, 32, 47, 48, 63, 64, 72, 111, 112)), bits)
+                told[place << length | rng.getrandbits(length) & ~(-1 << length - 12 if length > 12 else 0)] = (
+                    rng.randrange(1, 9)
+                )
+            told |= dict.fromkeys(rng.sample(list(routes[family]), len(routes[family]) // 3), 0)
+            table.update(
+                family, list(told), [table.group(metric, (hop(metric),)) if metric else 0 for metric in told.values()]
+            )
+            routes[family] = {key: metric for key, metric in (routes[family] | told).items() if metric}
+            found = metrics(path, family)
+            for prefix in list(routes[family]) + list(told):
+                first = (prefix ^ 1 << (length := prefix.bit_length() - 1)) << 128 - length
+                for address in (first, first - 1, first + (1 << 128 - length), first | rng.getrandbits(128 - length)):
+                    if 0 <= address < 1 << 128:
+                        at = bisect(found, address, key=lambda change: change[0])
+                        expected = longest(routes[family], address)
+                        assert (found[at - 1][1] if at else None) == expected, (family, hex(address))
 
 
 @pytest.mark.parametrize("seed", range(3))

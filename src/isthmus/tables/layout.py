@@ -236,6 +236,16 @@ FIB = record(
     Field("root", "__u32", 1, "first of the root's blocks, and FIB_BYTES of them; 0: there are none"),
     Field("default_route", "__u32", 1, "where the rest says nothing; 0: none"),
 )
+BUNCH_ROUTES = 13
+BUNCH = record(
+    "bunch",
+    "Few learned routes whose prefixes begin with the same bytes, the longest first; what is free is like the first.",
+    Field("prefixes", "__u32", BUNCH_ROUTES, "what follows those bytes"),
+    Field("values", "__u32", BUNCH_ROUTES + 1, "slots of routes, changed in place; the last: where no prefix fits"),
+    Field("shifts", "__u8", BUNCH_ROUTES, "bits of the 32 that are not the prefix's"),
+    Field("count", "__u8", 1, "routes"),
+    Field("pad", "__u8", 6),
+)
 ATTACHMENT = record(
     "attachment",
     "How packets leave toward one VPC on one port.",
@@ -347,7 +357,10 @@ FRAGMENT = record(
 TRIE_NODE = 1 << 31
 FIB_BLOCK = 1 << 31
 """An entry of a learned table: the slot of a route, 0 for none, or this | the number of the block that knows more."""
+FIB_BUNCH = 1 << 30
+"""With FIB_BLOCK: what knows more is the bunch of that number. A block is 8 of them."""
 BLOCK_ENTRIES = 256
+BLOCK_BUNCHES = 8
 FIB_BYTES_SHIFT = 30
 """A root of a learned table: the bytes of an address that it takes at once, less one, stand above this bit."""
 CHUNK_BLOCKS = 256
@@ -367,7 +380,10 @@ FLAGS = {
     "TRIE_NODE": TRIE_NODE,
     "FIB_BLOCK": FIB_BLOCK,
     "FIB_BYTES_SHIFT": FIB_BYTES_SHIFT,
+    "FIB_BUNCH": FIB_BUNCH,
     "BLOCK_ENTRIES": BLOCK_ENTRIES,
+    "BLOCK_BUNCHES": BLOCK_BUNCHES,
+    "BUNCH_ROUTES": BUNCH_ROUTES,
     "CHUNK_BLOCKS": CHUNK_BLOCKS,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,

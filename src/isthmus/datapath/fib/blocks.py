@@ -1,4 +1,5 @@
 """Blocks of 256 entries for learned tables: memory that packets read, that grows and shrinks, and changes in place.
+A block may be cut into bunches instead.
 
 Blocks come in chunks, each an array of its own in a map of maps. All chunks are mapped side by side into one range of
 addresses, so that for Python they are a single array: entry e of block b is ``entries[256 * b + e]``.
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import BLOCK_ENTRIES, CHUNK_BLOCKS
+from isthmus.tables.layout import BLOCK_BUNCHES, BLOCK_ENTRIES, CHUNK_BLOCKS
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -32,6 +33,27 @@ _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _FAILED: Final = c_void_p(-1).value
 _AT_ONCE: Final = 256  # file descriptors that are open for a moment
 _SLACK: Final = 16  # free chunks that are kept
+_RESTING: Final = 1 << 14  # bunches that may rest until they are waited for
+
+
+class _Pool:
+    """Numbers to be had. ``patience``: so many rest, at least, before packets are waited for."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.free: Numbers = np.empty(0, np.int64)  # the next to be given stands last
+        self.limbo: list[Numbers] = []  # not in any table any more; packets may still hold them
+
+    def give(self, numbers: Numbers) -> None:
+        """To rest."""
+        if len(numbers):
+            self.limbo.append(numbers)
+
+    def settle(self) -> None:
+        """What was given back may be had; no packet holds it, since one that did has ended."""
+        if self.limbo:
+            self.free = np.concatenate((*self.limbo, self.free))
+            self.limbo = []
 
 
 class Blocks:
@@ -44,8 +66,7 @@ class Blocks:
         self.entries: Words = np.ctypeslib.as_array(words)
         self._nothing = BpfMap.create(_ARRAY, "isthmus_nothing", 4, _BLOCK_BYTES, CHUNK_BLOCKS, _MMAPABLE)
         self._here = np.zeros(chunks.max_entries, np.bool_)  # chunks that exist
-        self._free: Numbers = np.empty(0, np.int64)  # the next to be given stands last
-        self._limbo: list[Numbers] = []  # not in any table any more; packets may still hold them
+        self._blocks, self._bunches = _Pool(CHUNK_BLOCKS), _Pool(_RESTING)
 
     def close(self) -> None:
         """Give the addresses back; the memory is the maps'."""
@@ -60,17 +81,11 @@ class Blocks:
 
     def take(self, count: int) -> Numbers:
         """The numbers of so many blocks, with anything in them. Raises ``TableFull``."""
-        lack = count - len(self._free)
-        if lack > 0:
-            limbo = sum(map(len, self._limbo))
-            if limbo < max(lack, CHUNK_BLOCKS):
-                self._grow(-(-lack // CHUNK_BLOCKS))  # waits too
-            else:
-                self._wait()
-            self._settle()
-        at = len(self._free) - count
-        taken, self._free = self._free[at:][::-1], self._free[:at]
-        return taken
+        return self._take(self._blocks, count, self._grow)
+
+    def take_bunches(self, count: int) -> Numbers:
+        """The numbers of so many bunches, with anything in them. Raises ``TableFull``."""
+        return self._take(self._bunches, count, self._cut)
 
     def take_run(self, count: int) -> int:
         """The first of so many consecutive blocks, all zeros, in chunks of their own. Raises ``TableFull``."""
@@ -89,36 +104,60 @@ class Blocks:
 
     def give(self, numbers: Numbers) -> None:
         """Give blocks back that no table leads to; packets may hold them still."""
-        if len(numbers):
-            self._limbo.append(numbers)
+        self._blocks.give(numbers)
+
+    def give_bunches(self, numbers: Numbers) -> None:
+        """And bunches."""
+        self._bunches.give(numbers)
 
     def trim(self) -> None:
         """Give chunks back that are wholly free, beyond some that may be needed soon."""
         self._wait()
         self._settle()
-        free = np.bincount(self._free // CHUNK_BLOCKS, minlength=len(self._here))
+        cut, count = np.unique(self._bunches.free // BLOCK_BUNCHES, return_counts=True)
+        self._blocks.free = np.concatenate((cut[count == BLOCK_BUNCHES], self._blocks.free))
+        self._bunches.free = self._bunches.free[
+            np.isin(self._bunches.free // BLOCK_BUNCHES, cut[count < BLOCK_BUNCHES])
+        ]
+        free = np.bincount(self._blocks.free // CHUNK_BLOCKS, minlength=len(self._here))
         whole = np.flatnonzero(free == CHUNK_BLOCKS)[_SLACK:]
         if len(whole):
             gone = np.zeros(len(self._here), np.bool_)
             gone[whole] = True
-            self._free = self._free[~gone[self._free // CHUNK_BLOCKS]]
+            self._blocks.free = self._blocks.free[~gone[self._blocks.free // CHUNK_BLOCKS]]
             self._remove(whole)
 
-    def _settle(self) -> None:
-        """What was given back may be had; no packet holds it, since one that did has ended."""
-        if self._limbo:
-            self._free = np.concatenate((*self._limbo, self._free))
-            self._limbo = []
+    def _take(self, pool: _Pool, count: int, more: Callable[[int], None]) -> Numbers:
+        lack = count - len(pool.free)
+        if lack > 0:
+            if sum(map(len, pool.limbo)) < max(lack, pool.patience):
+                more(lack)
+            else:
+                self._wait()
+                self._settle()
+        at = len(pool.free) - count
+        taken, pool.free = pool.free[at:][::-1], pool.free[:at]
+        return taken
 
-    def _grow(self, chunks: int) -> None:
+    def _settle(self) -> None:
+        self._blocks.settle()
+        self._bunches.settle()
+
+    def _cut(self, lack: int) -> None:
+        made = self.take(-(-lack // BLOCK_BUNCHES))
+        bunches = (made[:, None] * BLOCK_BUNCHES + np.arange(BLOCK_BUNCHES)).reshape(-1)
+        self._bunches.free = np.concatenate((bunches, self._bunches.free))
+
+    def _grow(self, lack: int) -> None:
         """More blocks to take, an eighth more at least; the update of the map waits for packets."""
-        chunks = max(chunks, int(self._here.sum()) // 8)
+        chunks = max(-(-lack // CHUNK_BLOCKS), int(self._here.sum()) // 8)
         slots = np.flatnonzero(~self._here)[:chunks]
         if len(slots) < chunks:
             raise TableFull("learned routes", len(self._here) * CHUNK_BLOCKS)
         self._add(slots)
         first = (slots[:, None] * CHUNK_BLOCKS + np.arange(CHUNK_BLOCKS)).reshape(-1)
-        self._free = np.concatenate((first[first > 0][::-1], self._free))
+        self._blocks.free = np.concatenate((first[first > 0][::-1], self._blocks.free))
+        self._settle()
 
     def _add(self, slots: Numbers) -> None:
         for some in np.array_split(slots, -(-len(slots) // _AT_ONCE)):
