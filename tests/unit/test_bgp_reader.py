@@ -45,6 +45,8 @@ FULL = ORIGIN + PATH + HOP
 REACH = attribute(a.OPTIONAL, a.MP_REACH, b"\0\2\1\x10" + bytes(15) + b"\1\0" + b"\0\0\0\1\x10\x20\x01")
 
 
+BULK = pytest.mark.parametrize("many", [MANY, 1], ids=["one by one", "in bulk"])
+
 ERRORS = {(0, 0), *((1, one) for one in (1, 2, 3)), *((2, one) for one in (0, 1, 3, 4, 6))} | {
     (3, one) for one in (1, 2, 9, 10)
 }
@@ -188,6 +190,12 @@ def test_an_attribute_list_is_known_by_its_next_hop_too() -> None:
     assert hops == [(6, 1), (6, 2), (6, 1)]
 
 
+@BULK
+def test_routes_of_both_families_in_one_update(many: int) -> None:
+    found = routes(Reader(WITH_IDS, many=many).feed(update(REACH + FULL, PREFIX)))
+    assert [(family, path_id) for family, _, path_id, _ in found] == [(4, 7), (6, 1)]
+
+
 def test_end_of_rib_of_both_families() -> None:
     assert read(writer.end_of_rib(4) + writer.end_of_rib(6)) == [EndOfRib(4), EndOfRib(6)]
 
@@ -222,8 +230,9 @@ def test_bits_behind_a_prefix_do_not_count() -> None:
         "two bytes behind the last attribute": FULL + b"\xc0\xc8",
     }.items(),
 )
-def test_treat_as_withdraw(name: str, attributes: bytes) -> None:
-    reader = Reader(WITH_IDS)
+@BULK
+def test_treat_as_withdraw(name: str, attributes: bytes, many: int) -> None:
+    reader = Reader(WITH_IDS, many=many)
     assert routes(reader.feed(update(attributes, PREFIX))) == [(4, None, 7, keys_of("10.0.0.0/8")[0])], name
     assert reader.counts.treated_as_withdrawn == 1
     assert len(routes(reader.feed(update(FULL, PREFIX)))) == 1, "the session goes on"
@@ -238,8 +247,9 @@ def test_treat_as_withdraw(name: str, attributes: bytes) -> None:
         "a second ORIGIN": attribute(0x40, 1, b"\2"),
     }.items(),
 )
-def test_attribute_discard(name: str, extra: bytes) -> None:
-    reader = Reader(WITH_IDS)
+@BULK
+def test_attribute_discard(name: str, extra: bytes, many: int) -> None:
+    reader = Reader(WITH_IDS, many=many)
     ((_, attributes, *_),) = routes(reader.feed(update(FULL + extra, PREFIX)))
     assert attributes == Attributes(HOPS[4], AsPath.sequence(65001)), name
     assert reader.counts.discarded == 1
@@ -266,9 +276,10 @@ def test_attribute_discard(name: str, extra: bytes) -> None:
         ((3, 10), update(b"", b"", b"\0\0\0\7\x18\x0a\0")),
     ],
 )
-def test_session_reset(error: tuple[int, int], data: bytes) -> None:
+@BULK
+def test_session_reset(error: tuple[int, int], data: bytes, many: int) -> None:
     with pytest.raises(BgpError) as ended:
-        read(data)
+        list(Reader(WITH_IDS, many=many).feed(data))
     assert (ended.value.code, ended.value.subcode) == error
     assert ended.value.notification()[18:21] == bytes((3, *error))
 

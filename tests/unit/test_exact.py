@@ -11,6 +11,8 @@ from isthmus.tables.prefixes import Prefixes, halves
 def draw(rng: random.Random) -> int:
     """A key: short, long, or one whose like there are many of."""
     length = rng.choice((0, 1, 8, 24, 32, 48, 64, 65, 127, 128))
+    if length == 128 and rng.random() < 0.9:
+        return 1 << 128 | rng.getrandbits(16)  # all with the same first half
     bits = rng.choice((rng.getrandbits(length) if length else 0, rng.randrange(8) % (1 << length)))
     return 1 << length | bits
 
