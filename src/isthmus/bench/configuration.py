@@ -53,8 +53,7 @@ spec:
     - interface: {interface}
       addresses: [{gateway}/{link}]
       {tag}
-  routes:
-    - {{to: {inside}, via: {next_hop}}}
+  {more}
 """
 _PEERING: Final = """\
 ---
@@ -82,24 +81,15 @@ spec:
   {b}:
     ips: [{{cidr: {servers}}}]
 """
-_EXTERNAL: Final = """\
----
-apiVersion: gateway.githedgehog.com/v1alpha1
-kind: VPC
-metadata: {{name: {name}}}
-spec:
-  attachments:
-    - interface: {interface}
-      addresses: [{gateway}/{link}]
-  bgp: {{asn: 65000}}
+_OFFERED: Final = """\
 ---
 apiVersion: gateway.githedgehog.com/v1alpha1
 kind: Peering
-metadata: {{name: {sender}--{name}}}
+metadata: {{name: {a}--{b}}}
 spec:
-  {sender}:
+  {a}:
     ips: [{{cidr: {private}}}]
-  {name}:
+  {b}:
     ips: [{{cidr: {anywhere}}}]
 """
 
@@ -189,26 +179,23 @@ def stateful_objects() -> str:
 
 def learned_objects() -> str:
     """The objects as YAML: the sender, an external, and their peering."""
-    return _vpc(SENDER, PRIVATE) + _EXTERNAL.format(
-        name=vpc_name(PEER),
-        interface=interface_name(PEER),
-        gateway=GATEWAY,
-        link=LINK,
-        sender=vpc_name(SENDER),
-        private=PRIVATE,
-        anywhere=ANYWHERE,
-    )
+    peering = _OFFERED.format(a=vpc_name(SENDER), b=vpc_name(PEER), private=PRIVATE, anywhere=ANYWHERE)
+    return _vpc(SENDER, PRIVATE) + _attached(PEER, "bgp: {asn: 65000}") + peering
 
 
 def _vpc(number: int, inside: IPv4Network, kind: Kind = "untagged") -> str:
+    return _attached(number, f"routes: [{{to: {inside}, via: {NEXT_HOP}}}]", kind)
+
+
+def _attached(number: int, more: str, kind: Kind = "untagged") -> str:
+    """A VPC with its attachment, and ``more`` in its spec."""
     return _VPC.format(
         name=vpc_name(number),
         interface=interface_name(SENDER if kind in VTEPS else number),
         tag=Tag(kind, number).attachment(NEXT_HOP),
         gateway=GATEWAY,
         link=LINK,
-        inside=inside,
-        next_hop=NEXT_HOP,
+        more=more,
     )
 
 

@@ -28,7 +28,6 @@ Change = tuple[int, Content | None]
 ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
 """How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
 
-
 _COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
 
 
@@ -242,10 +241,7 @@ class _View(Mapping[int, Route]):
         self._family, self._routes, self._groups = family, routes, groups
 
     def __getitem__(self, key: int) -> Route:
-        number = self._routes.get(key)
-        if number == NONE:
-            raise KeyError(key)
-        group = self._groups.group(number)
+        group = self._groups.group(self._routes[key])
         return Route(key_prefix(self._family, key), group.metric, False, group.next_hops, LEARNED)
 
     def __iter__(self) -> Iterator[int]:

@@ -320,10 +320,7 @@ class _View(Mapping[int, Paths]):
         self._rib, self._routes = rib, rib._routes[family]
 
     def __getitem__(self, key: int) -> Paths:
-        number = self._routes.get(key)
-        if number == NONE:
-            raise KeyError(key)
-        return self._rib._paths(number)
+        return self._rib._paths(self._routes[key])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._routes)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Words = npt.NDArray[np.uint64]
+Halves = npt.NDArray[np.uint64]
 Index = npt.NDArray[Any]
 """Positions, or a mask."""
 
@@ -20,7 +20,7 @@ _MASK64: Final = (1 << 64) - 1
 _PIECE: Final = 1 << 12
 
 
-def _masks(first: int) -> Words:
+def _masks(first: int) -> Halves:
     """By prefix length: the bits of one of its two words that count, of which the first is bit ``first``."""
     kept = [min(max(length - first, 0), 64) for length in range(129)]
     return np.array([_MASK64 >> 64 - bits << 64 - bits if bits else 0 for bits in kept], np.uint64)
@@ -36,11 +36,11 @@ class Prefixes:
 
     __slots__ = ("hi", "length", "lo")
 
-    def __init__(self, hi: Words, lo: Words, length: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, hi: Halves, lo: Halves, length: npt.NDArray[np.uint8]) -> None:
         self.hi, self.lo, self.length = hi, lo, length
 
     @classmethod
-    def cut(cls, hi: Words, lo: Words, length: npt.NDArray[np.uint8]) -> Prefixes:
+    def cut(cls, hi: Halves, lo: Halves, length: npt.NDArray[np.uint8]) -> Prefixes:
         """Without the bits beyond the length."""
         return cls(hi & _MASKS[0][length], lo & _MASKS[1][length], length)
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.tables.prefixes import Prefixes, Words, halves
+from isthmus.tables.prefixes import Halves, Prefixes, halves
 
 Slots = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
@@ -56,8 +56,15 @@ class Column:
         self._count += int((numbers != NONE).sum()) - int((self.numbers[slots] != NONE).sum())
         self.numbers[slots] = numbers
 
+    def __getitem__(self, key: int) -> int:
+        """The number of one prefix, by its key; KeyError: it has none."""
+        number = self.get(key)
+        if number == NONE:
+            raise KeyError(key)
+        return number
+
     def get(self, key: int) -> int:
-        """The number of one prefix, by its key."""
+        """Likewise; NONE: it has none."""
         slot = self._table.slot(key)
         return int(self.numbers[slot]) if slot >= 0 else NONE
 
@@ -169,7 +176,7 @@ class Exact:
             column.set(slots, numbers)
 
     def _home(self, prefixes: Prefixes) -> Slots:
-        mixed: Words = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH
+        mixed: Halves = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH
         return ((mixed ^ mixed >> _HALF) * _HI >> self._shift).astype(np.int64)
 
     def _look(self, prefixes: Prefixes, left: Slots, at: Slots) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

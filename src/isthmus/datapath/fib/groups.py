@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.datapath.fib.blocks import Words
+from isthmus.datapath.fib.exact import Numbers
 from isthmus.datapath.store import Table, TableFull
 from isthmus.tables.address import BITS, FAMILIES, Family
 from isthmus.tables.entries import NextHop
@@ -32,7 +33,6 @@ RIPE: Final = HOPS // 4
 PackHop = Callable[[Family, NextHop], bytes | None]
 """The record of a next hop in the configuration of now, or None: its attachment is gone."""
 
-Numbers = npt.NDArray[np.int32]
 _Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
@@ -88,11 +88,7 @@ class Marks:
         self.down: frozenset[Down] = frozenset()
 
     def mark(
-        self,
-        first: int,
-        next_hops: tuple[NextHop, ...],
-        routes: Iterable[int],
-        gone: Collection[int] = (),
+        self, first: int, next_hops: tuple[NextHop, ...], routes: Iterable[int], gone: Collection[int] = ()
     ) -> None:
         """Hops from slot ``first`` on, and the routes that have them. ``gone``: hops whose attachment is gone."""
         found = [place in gone or is_down(hop, self.down) for place, hop in enumerate(next_hops)]
@@ -113,9 +109,8 @@ class Groups:
         self._route_room = Room("records of learned routes", routes.capacity, ROUTES)
         self._hop_room = Room("next hops of learned routes", hops.capacity, HOPS)
         self._records = {family: np.zeros((1, BITS[family] + 1), np.uint32) for family in FAMILIES}  # by group, length
-        self._hops_of = np.zeros(
-            routes.capacity + ROUTES, np.uint32
-        )  # by slot of a route: its first hop; 0: it is free
+        # By slot of a route: its first hop; 0: it is free.
+        self._hops_of = np.zeros(routes.capacity + ROUTES, np.uint32)
         self.refused = 0
         """Kinds of routes for whose records there was no room, so far: packets don't follow them."""
         self._made = 0  # records, since the last collection

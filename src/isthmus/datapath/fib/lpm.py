@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from isthmus.datapath.fib.blocks import Blocks, Numbers, Words, fence
 from isthmus.tables.layout import BLOCK_ENTRIES, BUNCH_ROUTES, FIB_BLOCK, FIB_BUNCH, FIB_BYTES_SHIFT, RECORDS
-
-Halves = npt.NDArray[np.uint64]
+from isthmus.tables.prefixes import Halves
 
 _BYTES: Final = np.arange(BLOCK_ENTRIES)
 _AT_ONCE: Final = 1 << 20  # entries looked at in one piece

@@ -26,7 +26,7 @@ NO_EXPORT, NO_ADVERTISE = 0xFFFFFF01, 0xFFFFFF02
 """Well-known communities (RFC 1997)."""
 
 _U32: Final = Struct(">I").pack
-_SET, _SEQUENCE, _CONFED_SEQUENCE, _CONFED_SET = range(1, 5)
+_SET, SEQUENCE, _CONFED_SEQUENCE, _CONFED_SET = range(1, 5)
 _BRACKETS: Final = {(False, True): "{}", (False, False): "{{{}}}", (True, True): "({})", (True, False): "[{}]"}
 
 
@@ -65,24 +65,24 @@ class AsPath(bytes):
     def segments(self) -> tuple[Segment, ...]:
         """Its segments, the nearest first. ValueError if it is malformed; one that was received never is."""
         return tuple(
-            Segment(kind in (_SEQUENCE, _CONFED_SEQUENCE), unpack(f">{len(asns) // 4}I", asns), kind > _SEQUENCE)
+            Segment(kind in (SEQUENCE, _CONFED_SEQUENCE), unpack(f">{len(asns) // 4}I", asns), kind > SEQUENCE)
             for kind, asns in self._parts()
         )
 
     @property
     def hops(self) -> int:
         """Its length, as routes are compared: a set counts as one, a confederation's part not (RFC 4271 9.1.2.2 a)."""
-        if len(self) > 1 and self[0] == _SEQUENCE and len(self) == 2 + 4 * self[1]:
+        if len(self) > 1 and self[0] == SEQUENCE and len(self) == 2 + 4 * self[1]:
             return self[1]
         return sum(
-            len(asns) // 4 if kind == _SEQUENCE else 1 for kind, asns in self._parts() if kind in (_SEQUENCE, _SET)
+            len(asns) // 4 if kind == SEQUENCE else 1 for kind, asns in self._parts() if kind in (SEQUENCE, _SET)
         )
 
     @property
     def neighbour(self) -> int:
         """The AS that told of the route, whose MEDs are comparable (RFC 4271 9.1.2.2 c); 0 where none leads it."""
-        first = next((part for part in self._parts() if part[0] in (_SEQUENCE, _SET)), (_SET, b""))
-        return int.from_bytes(first[1][:4], "big") if first[0] == _SEQUENCE else 0
+        first = next((part for part in self._parts() if part[0] in (SEQUENCE, _SET)), (_SET, b""))
+        return int.from_bytes(first[1][:4], "big") if first[0] == SEQUENCE else 0
 
     def valid(self) -> bool:
         """True if every segment is of a known kind, there whole, and not empty (RFC 7606 7.2)."""
@@ -110,7 +110,7 @@ class AsPath(bytes):
 def _kind(segment: Segment) -> int:
     if segment.confed:
         return _CONFED_SEQUENCE if segment.ordered else _CONFED_SET
-    return _SEQUENCE if segment.ordered else _SET
+    return SEQUENCE if segment.ordered else _SET
 
 
 class Communities(bytes):

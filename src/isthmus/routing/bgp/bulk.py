@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from isthmus.routing.bgp import attributes as a
 from isthmus.routing.bgp.nlri import words
-from isthmus.routing.bgp.received import RULES, Said
+from isthmus.routing.bgp.received import BOTH, RULES, Said
+from isthmus.routing.bgp.wire import AFI, UNICAST
 from isthmus.tables.address import Family
 
 _Places = npt.NDArray[np.int64]
@@ -24,9 +25,7 @@ _Mask = npt.NDArray[np.bool_]
 _MOST: Final = 16  # attributes of an ordinary UPDATE
 _KINDS: Final = 256
 _REACH: Final = (a.OPTIONAL | a.EXTENDED) << 8 | a.MP_REACH
-_IPV6_UNICAST: Final = 2 << 8 | 1
-_BOTH: Final = a.OPTIONAL | a.TRANSITIVE
-_SEQUENCE: Final = 2  # type of a segment
+_IPV6_UNICAST: Final = AFI[6] << 8 | UNICAST
 
 
 def _column(values: dict[int, int]) -> _Places:
@@ -67,11 +66,6 @@ class Ordinary(NamedTuple):
         """The numbers of those of a family, and where their prefixes are."""
         index = np.flatnonzero(self.ok & (self.six == (family == 6)))
         return index, self.prefixes_at[index], self.prefixes_end[index]
-
-    @staticmethod
-    def subcode(family: Family) -> int:
-        """Of the error, if prefixes can't be read: invalid network field, or optional attribute error."""
-        return 10 if family == 4 else 9
 
     def sets(
         self, data: bytes, index: _Places, others: Sequence[Said]
@@ -146,7 +140,7 @@ def ordinary(
 def _walk(data: bytes, found: Ordinary, *, internal: bool) -> None:
     """Read the attributes of all, the first of each, then the second; ``ok`` is left where all is right."""
     ok, size = found.ok, len(data)
-    seen = np.zeros((len(ok), 33), np.bool_)
+    seen = np.zeros((len(ok), a.LARGE_COMMUNITIES + 1), np.bool_)
     left = np.flatnonzero(ok)
     at = found.raw_at[left]
     for _ in range(_MOST):
@@ -157,8 +151,8 @@ def _walk(data: bytes, found: Ordinary, *, internal: bool) -> None:
         length = np.where(extended, words(data, at + 2, "u2"), words(data, at + 2, "u1")).astype(np.int64)
         value = at + 3 + extended
         following = value + length
-        right = (following <= found.raw_end[left]) & (code <= a.LARGE_COMMUNITIES) & ((flags & _BOTH) == _FLAGS[code])
-        right &= ~seen[left, np.minimum(code, 32)]
+        right = (following <= found.raw_end[left]) & (code <= a.LARGE_COMMUNITIES) & ((flags & BOTH) == _FLAGS[code])
+        right &= ~seen[left, np.minimum(code, a.LARGE_COMMUNITIES)]
         if not internal:
             right &= ~_INTERNAL[code]
         part = _PART[code]
@@ -192,7 +186,7 @@ def _values(
             case a.AS_PATH:
                 hops = np.where(size > 0, words(data, at + 1, "u1"), 0).astype(np.int64)
                 found.hops[who] = hops
-                whole = (words(data, at, "u1") == _SEQUENCE) & (hops > 0) & (size == 2 + 4 * hops)
+                whole = (words(data, at, "u1") == a.SEQUENCE) & (hops > 0) & (size == 2 + 4 * hops)
                 fine[mine] = (size == 0) | whole
             case a.NEXT_HOP:
                 four = ~found.six[who]

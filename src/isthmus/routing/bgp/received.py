@@ -20,7 +20,6 @@ from isthmus.tables.address import Family, address_from_bytes
 _SHORT_HEADER: Final = Struct(">BBB").unpack_from  # flags, code, length
 _MALFORMED_LIST, _UNRECOGNIZED = 1, 2  # subcodes of UPDATE errors
 _ORIGINS: Final = tuple(Origin)
-_SEQUENCE: Final = 2  # type of a segment
 _MOST_DECODED: Final = 1 << 12
 
 
@@ -85,10 +84,11 @@ class Rule(NamedTuple):
 
 def _valid_path(value: bytes) -> bool:
     """What nearly every path is can be told at once."""
-    return (len(value) > 2 and value[0] == _SEQUENCE and len(value) == 2 + 4 * value[1]) or AsPath(value).valid()
+    return (len(value) > 2 and value[0] == a.SEQUENCE and len(value) == 2 + 4 * value[1]) or AsPath(value).valid()
 
 
-_BOTH: Final = a.OPTIONAL | a.TRANSITIVE
+BOTH: Final = a.OPTIONAL | a.TRANSITIVE
+"""The flags that an attribute of a type must have or not have."""
 _NEVER: Final = -1
 RULES: Final[dict[int, Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communities
     a.ORIGIN: Rule(a.TRANSITIVE, 1, valid=lambda value: len(value) == 1 and value[0] < len(_ORIGINS)),
@@ -97,14 +97,14 @@ RULES: Final[dict[int, Rule]] = {  # RFC 7606 7; RFC 8092 5 for large communitie
     a.MED: Rule(a.OPTIONAL, 4),
     a.LOCAL_PREF: Rule(a.TRANSITIVE, 4, internal=True),
     a.ATOMIC_AGGREGATE: Rule(a.TRANSITIVE, 0, passed_on=True, discard=True),
-    a.AGGREGATOR: Rule(_BOTH, 8, passed_on=True, discard=True),
-    a.COMMUNITIES: Rule(_BOTH, 4, many=True),
+    a.AGGREGATOR: Rule(BOTH, 8, passed_on=True, discard=True),
+    a.COMMUNITIES: Rule(BOTH, 4, many=True),
     a.ORIGINATOR_ID: Rule(a.OPTIONAL, 4, internal=True),
     a.CLUSTER_LIST: Rule(a.OPTIONAL, 4, many=True, internal=True),
-    a.EXTENDED_COMMUNITIES: Rule(_BOTH, 8, many=True, passed_on=True),
-    a.AS4_PATH: Rule(_BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
-    a.AS4_AGGREGATOR: Rule(_BOTH, _NEVER, discard=True),
-    a.LARGE_COMMUNITIES: Rule(_BOTH, 12, many=True),
+    a.EXTENDED_COMMUNITIES: Rule(BOTH, 8, many=True, passed_on=True),
+    a.AS4_PATH: Rule(BOTH, _NEVER, discard=True),  # not between speakers with AS numbers of 4 bytes (RFC 6793 4.1)
+    a.AS4_AGGREGATOR: Rule(BOTH, _NEVER, discard=True),
+    a.LARGE_COMMUNITIES: Rule(BOTH, 12, many=True),
 }
 
 
@@ -139,7 +139,7 @@ class Interpreter:
                 continue
             value = data[start:at]
             expected, size, many, valid, passed_on, discard, _ = rule
-            if (flags ^ expected) & _BOTH:
+            if (flags ^ expected) & BOTH:
                 error = error or f"attribute {code} has flags {flags:#x}"  # RFC 7606 3 c
             elif valid(value) if valid else length == size or (many and length and not length % size):
                 values[code] = value

@@ -166,7 +166,8 @@ class Updates:
         except nlri.NotPrefixes as error:
             place = int(order[error.index])
             bulky = len(index) - len(others)
-            subcode = others[place - bulky][1].subcode if place >= bulky else bulk.subcode(family)
+            in_bulk = _INVALID_NETWORK if family == 4 else _OPTIONAL_ATTRIBUTE  # by NLRI, or by MP_REACH_NLRI
+            subcode = others[place - bulky][1].subcode if place >= bulky else in_bulk
             raise Broken(int(index[place]), BgpError(Code.UPDATE, subcode, detail=str(error))) from error
         return Batch(family, Sets(*sets, self._internal), np.repeat(which, counts), path_ids, prefixes)
 
