@@ -9,13 +9,13 @@
 #define MAX_LABELS 0x4u
 #define LINK_UNDERLAY 0xffffffffu
 #define TRIE_NODE 0x80000000u
-#define FIB_BLOCK 0x80000000u
-#define FIB_BYTES_SHIFT 0x1eu
-#define FIB_BUNCH 0x40000000u
-#define BLOCK_ENTRIES 0x100u
-#define BLOCK_BUNCHES 0x8u
-#define BUNCH_ROUTES 0xdu
-#define CHUNK_BLOCKS 0x100u
+#define FIB_MORE 0x80000000u
+#define FIB_KIND_SHIFT 0x1du
+#define FIB_BITS_SHIFT 0x1bu
+#define LINE_ENTRIES 0x10u
+#define LINE_ROUTES 0xau
+#define VALUE_LINES 0x4u
+#define CHUNK_LINES 0x1000u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
 #define SIDE_OPENS 0x2u
@@ -320,17 +320,8 @@ struct hop {
 
 /* What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write. */
 struct fib {
-	__u32 root; /* first of the root's blocks, and FIB_BYTES of them; 0: there are none */
+	__u32 root; /* first of the root's lines, below the bits it takes; 0: there is none */
 	__u32 default_route; /* where the rest says nothing; 0: none */
-};
-
-/* Few learned routes whose prefixes begin with the same bytes, the longest first; what is free is like the first. */
-struct bunch {
-	__u32 prefixes[13]; /* what follows those bytes */
-	__u32 values[14]; /* slots of routes, changed in place; the last: where no prefix fits */
-	__u8 shifts[13]; /* bits of the 32 that are not the prefix's */
-	__u8 count; /* routes */
-	__u8 pad[6];
 };
 
 /* How packets leave toward one VPC on one port. */

@@ -51,24 +51,24 @@ TABLE(adjacencies, neighbour, 1)
 /* Ports by their slot in `ports`, for what leaves through a tunnel. */
 TABLE(exits, exit, 1)
 
-/* A block of a learned table. */
-struct block {
+/* A line of a learned table: what a processor fetches at once. */
+struct line {
 	union {
-		__u32 entries[BLOCK_ENTRIES];
-		struct bunch bunches[BLOCK_BUNCHES];
+		__u32 entries[LINE_ENTRIES];
+		struct {
+			__u64 prefixes[LINE_ROUTES / 2];
+			__u16 slots[LINE_ROUTES];
+		};
 	};
 };
 
-/* For the loader, which compares layouts: clang leaves out of BTF what only inner maps hold. */
-const volatile struct block *const volatile a_block = 0;
-
-/* Blocks, a chunk at a time, so that memory follows the routes. */
+/* Lines, a chunk at a time, so that memory follows the routes. */
 struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct block));
-	__uint(max_entries, CHUNK_BLOCKS);
+	__uint(value_size, VALUE_LINES * sizeof(struct line));
+	__uint(max_entries, CHUNK_LINES / VALUE_LINES);
 };
 
 struct {
@@ -152,6 +152,7 @@ struct {
 } answer_times SEC(".maps");
 
 /* Set at load. */
+const volatile __u32 route_capacity = 1;     /* slots of the configuration in `routes`; above: learned ones */
 const volatile __u32 vpc_capacity = 1;	     /* slots of one generation in `vpcs` */
 const volatile __u32 interface_capacity = 1; /* and in `interfaces` */
 const volatile __u32 flow_capacity;	     /* conversations; and mappings */

@@ -1,71 +1,105 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Learned routes, up to full Internet tables. A table is a root that takes one to three bytes of the address at once (three, for
- * IPv4, is DIR-24-8: Gupta, Lin, McKeown 1998), and below it blocks that take one each, or, where few routes are left, a bunch:
- * these routes, to be looked through. User space changes entries in place, by one write each: a block or bunch is filled before an
- * entry leads to it, and is another's only when no packet can hold it.
+ * Learned routes, up to full Internet tables. A table is a root that takes up to 24 bits of the address at once (24, for IPv4, is
+ * DIR-24-8: Gupta, Lin, McKeown 1998), and below it nodes that take four each, or, where few routes are left, a bunch: these routes,
+ * to be looked through. A node is one line of the cache, a bunch one, two or four. User space changes entries in place, by one write
+ * each: a node or bunch is filled before an entry leads to it, and is another's only when no packet can hold it.
  */
 #pragma once
 #include "lib/address.h"
 #include "lib/maps.h"
 
-#define DEEPEST_BLOCK 16
+#define DEEPEST_NODE 31 /* below a root of four bits */
+#define FIB_KIND(entry) ((entry) >> FIB_KIND_SHIFT) /* FIB_NODE, or more: a bunch */
+#define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
+#define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
 
-_Static_assert(sizeof(struct block) == BLOCK_ENTRIES * sizeof(__u32), "bunches fill a block");
-
-static __always_inline struct block *block_at(__u32 number)
+/* Lines of the value that this one is in. */
+static __always_inline struct line *lines_around(__u32 number)
 {
-	__u32 of_chunk = number / CHUNK_BLOCKS, in_chunk = number % CHUNK_BLOCKS;
+	__u32 of_chunk = number / CHUNK_LINES, value = number % CHUNK_LINES / VALUE_LINES;
 	void *chunk = bpf_map_lookup_elem(&chunks, &of_chunk);
 
-	return chunk ? bpf_map_lookup_elem(chunk, &in_chunk) : NULL;
+	return chunk ? bpf_map_lookup_elem(chunk, &value) : NULL;
 }
 
-static __always_inline __u32 entry_at(__u32 number, __u32 byte)
+static __always_inline __u32 entry_at(__u32 number, __u32 place)
 {
-	struct block *block = block_at(number);
+	struct line *lines = lines_around(number);
 
-	return block ? *(volatile __u32 *)&block->entries[byte & (BLOCK_ENTRIES - 1)] : 0;
+	return lines ? *(volatile __u32 *)&lines[number % VALUE_LINES].entries[place & (LINE_ENTRIES - 1)] : 0;
 }
 
-/* Of the first prefix that fits. All are looked at, without a branch: which one it is nobody guesses, and cache misses overlap. */
-static __always_inline __u32 bunch_entry(__u32 number, __u32 address)
-{
-	struct block *block = block_at(number / BLOCK_BUNCHES);
-	__u32 found = BUNCH_ROUTES;
-	struct bunch *bunch;
+/* Where the slot of the route stands that is known by this bit, in 16-bit words from the first line. */
+#define BIT_PLACE(bit)                                                                                                       \
+	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct line, slots) / 2 +                     \
+	 (bit) / 32 * (LINE_ROUTES / 2) + (bit) % 32 % (LINE_ROUTES / 2))
 
-	if (!block)
+/* The upper six bits of the product with this number differ for each bit of a word (Leiserson, Prokop, Randall 1998). */
+#define BIT_NUMBERS 0x03f79d71b4cb0a89ull
+#define EIGHT(a, b, c, d, e, f, g, h)                                                                                  \
+	BIT_PLACE(a), BIT_PLACE(b), BIT_PLACE(c), BIT_PLACE(d), BIT_PLACE(e), BIT_PLACE(f), BIT_PLACE(g), BIT_PLACE(h)
+
+static const __u8 bit_places[64] = {
+	EIGHT(0, 1, 48, 2, 57, 49, 28, 3),	EIGHT(61, 58, 50, 42, 38, 29, 17, 4),
+	EIGHT(62, 55, 59, 36, 53, 51, 43, 22),	EIGHT(45, 39, 33, 30, 24, 18, 12, 5),
+	EIGHT(63, 47, 56, 27, 60, 41, 37, 16),	EIGHT(54, 35, 52, 21, 44, 32, 23, 11),
+	EIGHT(46, 26, 40, 15, 34, 20, 31, 10),	EIGHT(25, 14, 19, 9, 13, 8, 7, 6),
+};
+
+/*
+ * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch:
+ * which one it is nobody guesses, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
+ * differs from the prefix before it ends.
+ */
+static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
+{
+	__u64 twice = (address >> 1 & 0x7ffffffe) * 0x100000001ull, none, fits;
+	__u32 number = entry & FIB_NUMBER, count = 1u << ((FIB_KIND(entry) - 1) & 3), place, slot;
+	struct line *lines = lines_around(number), *line;
+
+	if (!lines)
 		return 0;
-	bunch = &block->bunches[number % BLOCK_BUNCHES];
-#pragma clang loop unroll(full)
-	for (int i = BUNCH_ROUTES - 1; i >= 0; i--) {
-		__u64 differs = (address ^ bunch->prefixes[i]) >> (bunch->shifts[i] & 31);
+	none = (__u32)(~0u << count * (LINE_ROUTES / 2)); /* lines that are not its own */
+	for (__u32 i = 0; i < VALUE_LINES; i++) {
+		__u64 none_here = 0;
 
-		found += (__u32)((__s64)(differs - 1) >> 63) & (i - found);
-		barrier(); /* or all are read first, into a stack that is short */
+		if (i >= count)
+			break;
+		line = &lines[(number + i) % VALUE_LINES];
+#pragma clang loop unroll(full)
+		for (__u32 j = 0; j < LINE_ROUTES / 2; j++) {
+			__u64 prefixes = *(volatile __u64 *)&line->prefixes[j];
+			__u64 differ = (prefixes ^ twice) - (prefixes ^ (prefixes - 0x100000001ull));
+
+			none_here |= (differ & 0x8000000080000000ull) >> (31 - j);
+		}
+		none |= none_here << i * (LINE_ROUTES / 2);
 	}
-	return found <= BUNCH_ROUTES ? *(volatile __u32 *)&bunch->values[found] : 0;
+	fits = ~none & (none + 1);
+	place = number % VALUE_LINES * (sizeof(*lines) / 2) + bit_places[fits * BIT_NUMBERS >> 58];
+	slot = ((volatile __u16 *)lines)[place % (VALUE_LINES * sizeof(*lines) / 2)];
+	return slot ? slot + route_capacity - 1 : 0;
 }
 
 /* The slot of the learned route with the longest prefix that holds the address, 0 if there is none. */
 static __always_inline __u32 learned_route(__u64 fib, __u64 hi, __u64 lo)
 {
-	__u32 root = (__u32)fib, bytes = (root >> FIB_BYTES_SHIFT) + 1, entry = 0;
+	__u32 root = (__u32)fib, bits = root >> FIB_BITS_SHIFT, entry = 0;
 
 	if (root) {
-		__u64 top = hi >> (64 - 8 * bytes);
+		__u64 top = hi >> (64 - bits);
 
-		entry = entry_at((root & ((1u << FIB_BYTES_SHIFT) - 1)) + (top >> 8), top);
-		hi = hi << (8 * bytes) | lo >> (64 - 8 * bytes);
-		lo <<= 8 * bytes;
-		for (int i = 1; i < DEEPEST_BLOCK && (entry & (FIB_BLOCK | FIB_BUNCH)) == FIB_BLOCK; i++) {
-			entry = entry_at(entry & ~FIB_BLOCK, hi >> 56);
-			hi = hi << 8 | lo >> 56;
-			lo <<= 8;
+		entry = entry_at((root & ((1u << FIB_BITS_SHIFT) - 1)) + top / LINE_ENTRIES, top);
+		hi = hi << bits | lo >> (64 - bits);
+		lo <<= bits;
+		for (int i = 0; i < DEEPEST_NODE && FIB_KIND(entry) == FIB_NODE; i++) {
+			entry = entry_at(entry & FIB_NUMBER, hi >> 60);
+			hi = hi << 4 | lo >> 60;
+			lo <<= 4;
 		}
-		if (entry & FIB_BLOCK)
-			entry = bunch_entry(entry & (FIB_BUNCH - 1), hi >> 32);
+		if (entry & FIB_MORE)
+			entry = bunch_entry(entry, hi >> 32);
 	}
 	return entry ?: fib >> 32;
 }

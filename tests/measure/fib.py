@@ -43,7 +43,6 @@ GROUPS: Final = 400
 AT_ONCE: Final = 1 << 15
 BATCH: Final = 64  # frames made at once: the ring of a veth holds 256
 LOOK_UPS: Final = 1 << 20
-_AIM: Final = np.dtype([("hi", ">u8"), ("lo", ">u8"), ("ifindex", "=u4"), ("ip_check", ">u2"), ("pad", "=u2")])
 
 FULL: Final = ("full-a", "full-b")
 FEW: Final = ("few-a", "few-b")
@@ -107,15 +106,6 @@ def frame(family: Family) -> bytes:
     return whole.ljust(64, b"\0")
 
 
-def ip_check(to: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The header checksum of ``frame`` by the destination, an IPv4 address (RFC 1071)."""
-    total = sum(struct.unpack("!10H", frame(4)[14:34])) + (to >> 16) + (to & 0xFFFF)
-    for _ in range(2):
-        total = (total & 0xFFFF) + (total >> 16)
-    folded: npt.NDArray[np.int64] = total ^ 0xFFFF
-    return folded
-
-
 class Traffic:
     """The generator, what counts, and the look-ups without packets. Context managers of the caller's end them."""
 
@@ -129,21 +119,21 @@ class Traffic:
         self._obj.load()
         self._places = self._obj.btf.variables(".bss")
         self._memory = memoryview(self._obj.map(".bss").mmap())
-        self._aims = np.frombuffer(self._obj.map("aims").mmap(), _AIM, packets)
+        self._aims = np.frombuffer(self._obj.map("aims").mmap(), np.uint64, packets)
         stack.enter_context(attach_xdp(self._obj.program("sink"), ifindex["n" + WAY_OUT]))
 
     def aim(self, family: Family, to: list[int]) -> None:
-        """From now on packets and look-ups are for these left-aligned addresses, in this order."""
+        """From now on packets and look-ups are for these left-aligned addresses, in this order; IPv6: the first halves."""
         self._family = family
-        self._aims["hi"], self._aims["lo"] = [one >> 64 for one in to], [one & (1 << 64) - 1 for one in to]
-        self._aims["ip_check"] = ip_check(np.array([one >> 96 for one in to], np.int64))
+        self._aims[:] = [one >> 64 for one in to]
         self._set("version", family)
         self._set("frame_words", int.from_bytes(frame(family), "little"))
+        self._set("sum_without", int(sum(struct.unpack("!10H", frame(4)[14:34])) % 0xFFFF))
 
     def send(self, senders: tuple[str, ...]) -> Cost:
         """All packets once, by these ports in turn."""
-        for place, port in enumerate(senders):
-            self._aims["ifindex"][place :: len(senders)] = self._ifindex["n" + port[1:]]
+        first, second = (self._ifindex["n" + port[1:]] for port in (senders[0], senders[-1]))
+        self._set("leaves_by", second << 32 | first)
         context = struct.pack("=6I", 0, 64, 0, self._ifindex["n1"], 0, 0)
         self._set("next", 0)
         self._set("arrived", 0)

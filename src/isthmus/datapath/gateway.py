@@ -204,6 +204,7 @@ class PacketPath:
                 if served.isdisjoint(hooks):
                     loaded.leave_out(program)
             loaded.set_rodata("vpc_capacity", _U32.pack(room.vpcs))
+            loaded.set_rodata("route_capacity", _U32.pack(room.routes))
             loaded.set_rodata("icmp_rate", _U32.pack(icmp_rate))
             loaded.set_rodata("recording", bytes([record]))
             loaded.set_rodata("interface_capacity", _U32.pack(room.interfaces))

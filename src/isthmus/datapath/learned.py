@@ -25,8 +25,9 @@ Content = tuple[object, ...]
 Change = tuple[int, Content | None]
 """From this address on: what of the route packets are told, None where there is no route."""
 
-ROOTS: Final[dict[Family, tuple[int, ...]]] = {4: (1024, 32768), 6: (1024,)}
-"""How many routes make a root take a byte more than one, and than two; half as many make it take one less again."""
+ROOTS: Final[dict[Family, tuple[tuple[int, int], ...]]] = {4: ((1024, 16), (32768, 24)), 6: ((1024, 16), (32768, 20))}
+"""From so many routes on a root takes so many bits, before that four; with half as many it goes back."""
+LEAST_ROOT: Final = 4
 
 _COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
 
@@ -53,7 +54,7 @@ class LearnedTable:
         self._routes = {family: table.columns[0] for family, table in self.prefixes.items()}  # the group of each
         self.notes: Final = {family: table.columns[1] for family, table in self.prefixes.items()}
         self._of_length = {family: np.zeros(129, np.int64) for family in FAMILIES}  # how many routes
-        self._tables = {family: LongestPrefix(blocks, groups.lengths) for family in FAMILIES}
+        self._tables = {family: LongestPrefix(blocks, groups.lengths, groups.first) for family in FAMILIES}
 
     def group(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
         """The number of a metric with (one or more, equal) next hops."""
@@ -146,11 +147,11 @@ class LearnedTable:
     def _fit(self, family: Family) -> None:
         """Have a root of the size that so many routes want; packets go from the old to the new by one write."""
         table, count = self._tables[family], len(self._routes[family])
-        least = 1 + sum(count >= limit for limit in ROOTS[family])
-        most = 1 + sum(count >= limit // 2 for limit in ROOTS[family])
-        if least <= table.root_bytes <= most:
+        least = max((bits for limit, bits in ROOTS[family] if count >= limit), default=LEAST_ROOT)
+        most = max((bits for limit, bits in ROOTS[family] if count >= limit // 2), default=LEAST_ROOT)
+        if least <= table.root_bits <= most:
             return
-        old = table.resize(least if table.root_bytes < least else most)
+        old = table.resize(least if table.root_bits < least else most)
         fence()
         self._publish(family, int(self._fibs[_place(family)]) >> 32)
         if old[0]:

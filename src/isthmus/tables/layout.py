@@ -233,18 +233,8 @@ HOP = record(
 FIB = record(
     "fib",
     "What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write.",
-    Field("root", "__u32", 1, "first of the root's blocks, and FIB_BYTES of them; 0: there are none"),
+    Field("root", "__u32", 1, "first of the root's lines, below the bits it takes; 0: there is none"),
     Field("default_route", "__u32", 1, "where the rest says nothing; 0: none"),
-)
-BUNCH_ROUTES = 13
-BUNCH = record(
-    "bunch",
-    "Few learned routes whose prefixes begin with the same bytes, the longest first; what is free is like the first.",
-    Field("prefixes", "__u32", BUNCH_ROUTES, "what follows those bytes"),
-    Field("values", "__u32", BUNCH_ROUTES + 1, "slots of routes, changed in place; the last: where no prefix fits"),
-    Field("shifts", "__u8", BUNCH_ROUTES, "bits of the 32 that are not the prefix's"),
-    Field("count", "__u8", 1, "routes"),
-    Field("pad", "__u8", 6),
 )
 ATTACHMENT = record(
     "attachment",
@@ -355,16 +345,20 @@ FRAGMENT = record(
 )
 
 TRIE_NODE = 1 << 31
-FIB_BLOCK = 1 << 31
-"""An entry of a learned table: the slot of a route, 0 for none, or this | the number of the block that knows more."""
-FIB_BUNCH = 1 << 30
-"""With FIB_BLOCK: what knows more is the bunch of that number. A block is 8 of them."""
-BLOCK_ENTRIES = 256
-BLOCK_BUNCHES = 8
-FIB_BYTES_SHIFT = 30
-"""A root of a learned table: the bytes of an address that it takes at once, less one, stand above this bit."""
-CHUNK_BLOCKS = 256
-"""Blocks of learned tables come in chunks of so many: one inner map of the array `chunks`."""
+FIB_MORE = 1 << 31
+"""An entry of a learned table: the slot of a route, 0 for none, or this | FIB_KIND | the first line that knows more."""
+FIB_KIND_SHIFT = 29
+"""Kinds of what knows more: 0: a node, a line of entries; n: a bunch of 2 ** (n - 1) lines."""
+FIB_BITS_SHIFT = 27
+"""A root of a learned table: the bits of an address that it takes at once stand above this bit."""
+LINE_ENTRIES = 16
+LINE_ROUTES = 10
+"""A line of a bunch: the prefixes of its routes, two in a 64-bit word, then their slots, 16 bits each. A prefix: a one, 30
+bits of what follows the bits that led here, but for the one that marks where the prefix ends, and 0. A slot: above the
+configuration's routes, from 1 on; 0: there is none."""
+VALUE_LINES = 4
+CHUNK_LINES = 4096
+"""Lines of learned tables come in chunks of so many, VALUE_LINES in each value: one inner map of the array `chunks`."""
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
 LINK_UNDERLAY = 0xFFFFFFFF
@@ -378,13 +372,13 @@ FLAGS = {
     "MAX_LABELS": MAX_LABELS,
     "LINK_UNDERLAY": LINK_UNDERLAY,
     "TRIE_NODE": TRIE_NODE,
-    "FIB_BLOCK": FIB_BLOCK,
-    "FIB_BYTES_SHIFT": FIB_BYTES_SHIFT,
-    "FIB_BUNCH": FIB_BUNCH,
-    "BLOCK_ENTRIES": BLOCK_ENTRIES,
-    "BLOCK_BUNCHES": BLOCK_BUNCHES,
-    "BUNCH_ROUTES": BUNCH_ROUTES,
-    "CHUNK_BLOCKS": CHUNK_BLOCKS,
+    "FIB_MORE": FIB_MORE,
+    "FIB_KIND_SHIFT": FIB_KIND_SHIFT,
+    "FIB_BITS_SHIFT": FIB_BITS_SHIFT,
+    "LINE_ENTRIES": LINE_ENTRIES,
+    "LINE_ROUTES": LINE_ROUTES,
+    "VALUE_LINES": VALUE_LINES,
+    "CHUNK_LINES": CHUNK_LINES,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,
     "SIDE_OPENS": 2,

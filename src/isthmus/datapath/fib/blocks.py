@@ -1,8 +1,9 @@
-"""Blocks of 256 entries for learned tables: memory that packets read, that grows and shrinks, and changes in place.
-A block may be cut into bunches instead.
+"""Memory of learned tables, which packets read: it grows and shrinks, and changes in place.
 
-Blocks come in chunks, each an array of its own in a map of maps. All chunks are mapped side by side into one range of
-addresses, so that for Python they are a single array: entry e of block b is ``entries[256 * b + e]``.
+Its unit is the line, 64 bytes, which is what a processor fetches at once: 16 entries, or 8 routes. A block is one, two
+or four lines side by side. Lines come in chunks, each an array of its own in a map of maps. All chunks are mapped side
+by side into one range of addresses, so that for Python they are a single array: entry e of line n is
+``entries[16 * n + e]``.
 """
 
 from __future__ import annotations
@@ -20,34 +21,36 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import BLOCK_BUNCHES, BLOCK_ENTRIES, CHUNK_BLOCKS
+from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, VALUE_LINES
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
 
-_BLOCK_BYTES: Final = 4 * BLOCK_ENTRIES
-_CHUNK_BYTES: Final = CHUNK_BLOCKS * _BLOCK_BYTES
+SIZES: Final = (1, 2, 4)
+"""Lines of a block. No block lies in two values of a chunk's map, which the kernel looks up."""
+
+_LINE_BYTES: Final = 4 * LINE_ENTRIES
+_CHUNK_BYTES: Final = CHUNK_LINES * _LINE_BYTES
+_CHUNK_VALUES: Final = CHUNK_LINES // VALUE_LINES
 _NO_ACCESS: Final = 0  # PROT_NONE
 _ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _FAILED: Final = c_void_p(-1).value
 _AT_ONCE: Final = 256  # file descriptors that are open for a moment
 _SLACK: Final = 16  # free chunks that are kept
-_RESTING: Final = 1 << 14  # bunches that may rest until they are waited for
+_RESTING: Final = 1 << 14  # blocks of a size that may rest until they are waited for
 
 
 class _Pool:
-    """Numbers to be had. ``patience``: so many rest, at least, before packets are waited for."""
+    """Blocks of one size to be had, by their first lines."""
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
+    def __init__(self) -> None:
         self.free: Numbers = np.empty(0, np.int64)  # the next to be given stands last
         self.limbo: list[Numbers] = []  # not in any table any more; packets may still hold them
 
-    def give(self, numbers: Numbers) -> None:
-        """To rest."""
-        if len(numbers):
-            self.limbo.append(numbers)
+    def add(self, numbers: Numbers) -> None:
+        """To be had; the first of them last."""
+        self.free = np.concatenate((numbers[::-1], self.free))
 
     def settle(self) -> None:
         """What was given back may be had; no packet holds it, since one that did has ended."""
@@ -57,16 +60,17 @@ class _Pool:
 
 
 class Blocks:
-    """Gives out blocks, by number; block 0 is never one. ``wait``: returns when no packet holds what it read before."""
+    """Gives out blocks, by their first line; line 0 is never one. ``wait``: returns when no packet holds what it read
+    before."""
 
     def __init__(self, chunks: BpfMap, wait: Callable[[], None]) -> None:
         self._map, self._wait = chunks, wait
         self._base = _mmap(None, chunks.max_entries * _CHUNK_BYTES, _NO_ACCESS, mmap.MAP_PRIVATE | _PRIVATE, -1)
-        words = (c_uint32 * (chunks.max_entries * CHUNK_BLOCKS * BLOCK_ENTRIES)).from_address(self._base)
+        words = (c_uint32 * (chunks.max_entries * CHUNK_LINES * LINE_ENTRIES)).from_address(self._base)
         self.entries: Words = np.ctypeslib.as_array(words)
-        self._nothing = BpfMap.create(_ARRAY, "isthmus_nothing", 4, _BLOCK_BYTES, CHUNK_BLOCKS, _MMAPABLE)
+        self._nothing = self._chunk("isthmus_nothing")
         self._here = np.zeros(chunks.max_entries, np.bool_)  # chunks that exist
-        self._blocks, self._bunches = _Pool(CHUNK_BLOCKS), _Pool(_RESTING)
+        self._pools = {size: _Pool() for size in SIZES}
 
     def close(self) -> None:
         """Give the addresses back; the memory is the maps'."""
@@ -79,59 +83,14 @@ class Blocks:
         """Bytes of all chunks."""
         return int(self._here.sum()) * _CHUNK_BYTES
 
-    def take(self, count: int) -> Numbers:
-        """The numbers of so many blocks, with anything in them. Raises ``TableFull``."""
-        return self._take(self._blocks, count, self._grow)
-
-    def take_bunches(self, count: int) -> Numbers:
-        """The numbers of so many bunches, with anything in them. Raises ``TableFull``."""
-        return self._take(self._bunches, count, self._cut)
-
-    def take_run(self, count: int) -> int:
-        """The first of so many consecutive blocks, all zeros, in chunks of their own. Raises ``TableFull``."""
-        chunks = count // CHUNK_BLOCKS
-        used = np.concatenate(([0], np.cumsum(self._here)))
-        runs = np.flatnonzero(used[1 + chunks :] == used[1:-chunks])
-        if not len(runs):
-            raise TableFull("learned routes", len(self._here) * CHUNK_BLOCKS)
-        first = 1 + int(runs[0])  # chunk 0 has block 0
-        self._add(np.arange(first, first + chunks))
-        return first * CHUNK_BLOCKS
-
-    def give_run(self, first: int, count: int) -> None:
-        """Give a run back, which no packet holds any more."""
-        self._remove(np.arange(first // CHUNK_BLOCKS, (first + count) // CHUNK_BLOCKS))
-
-    def give(self, numbers: Numbers) -> None:
-        """Give blocks back that no table leads to; packets may hold them still."""
-        self._blocks.give(numbers)
-
-    def give_bunches(self, numbers: Numbers) -> None:
-        """And bunches."""
-        self._bunches.give(numbers)
-
-    def trim(self) -> None:
-        """Give chunks back that are wholly free, beyond some that may be needed soon."""
-        self._wait()
-        self._settle()
-        cut, count = np.unique(self._bunches.free // BLOCK_BUNCHES, return_counts=True)
-        self._blocks.free = np.concatenate((cut[count == BLOCK_BUNCHES], self._blocks.free))
-        self._bunches.free = self._bunches.free[
-            np.isin(self._bunches.free // BLOCK_BUNCHES, cut[count < BLOCK_BUNCHES])
-        ]
-        free = np.bincount(self._blocks.free // CHUNK_BLOCKS, minlength=len(self._here))
-        whole = np.flatnonzero(free == CHUNK_BLOCKS)[_SLACK:]
-        if len(whole):
-            gone = np.zeros(len(self._here), np.bool_)
-            gone[whole] = True
-            self._blocks.free = self._blocks.free[~gone[self._blocks.free // CHUNK_BLOCKS]]
-            self._remove(whole)
-
-    def _take(self, pool: _Pool, count: int, more: Callable[[int], None]) -> Numbers:
+    def take(self, count: int, size: int = 1) -> Numbers:
+        """So many blocks of so many lines, with anything in them. Raises ``TableFull``."""
+        pool = self._pools[size]
         lack = count - len(pool.free)
         if lack > 0:
-            if sum(map(len, pool.limbo)) < max(lack, pool.patience):
-                more(lack)
+            resting = sum(map(len, pool.limbo))
+            if resting < lack or (resting < _RESTING and not self._here.all()):
+                self._cut(lack, size)
             else:
                 self._wait()
                 self._settle()
@@ -139,29 +98,75 @@ class Blocks:
         taken, pool.free = pool.free[at:][::-1], pool.free[:at]
         return taken
 
-    def _settle(self) -> None:
-        self._blocks.settle()
-        self._bunches.settle()
+    def give(self, numbers: Numbers, size: int = 1) -> None:
+        """Give blocks back that no table leads to; packets may hold them still."""
+        if len(numbers):
+            self._pools[size].limbo.append(numbers)
 
-    def _cut(self, lack: int) -> None:
-        made = self.take(-(-lack // BLOCK_BUNCHES))
-        bunches = (made[:, None] * BLOCK_BUNCHES + np.arange(BLOCK_BUNCHES)).reshape(-1)
-        self._bunches.free = np.concatenate((bunches, self._bunches.free))
+    def take_run(self, lines: int) -> int:
+        """The first of so many consecutive lines, all zeros, in chunks of their own. Raises ``TableFull``."""
+        chunks = -(-lines // CHUNK_LINES)
+        used = np.concatenate(([0], np.cumsum(self._here)))
+        runs = np.flatnonzero(used[1 + chunks :] == used[1:-chunks])
+        if not len(runs):
+            raise self._full()
+        first = 1 + int(runs[0])  # chunk 0 has line 0
+        self._add(np.arange(first, first + chunks))
+        return first * CHUNK_LINES
+
+    def give_run(self, first: int, lines: int) -> None:
+        """Give a run back, which no packet holds any more."""
+        self._remove(np.arange(first // CHUNK_LINES, -(-(first + lines) // CHUNK_LINES)))
+
+    def trim(self) -> None:
+        """Give chunks back that are wholly free, beyond some that may be needed soon."""
+        self._wait()
+        self._settle()
+        for size, into in zip(SIZES, SIZES[1:], strict=False):
+            free = self._pools[size].free
+            larger, place, count = np.unique(free // into, return_inverse=True, return_counts=True)
+            whole = count == into // size
+            self._pools[size].free = free[~whole[place]]
+            self._pools[into].add(larger[whole] * into)
+        pool = self._pools[VALUE_LINES]
+        free = np.bincount(pool.free // CHUNK_LINES, minlength=len(self._here))
+        gone = np.zeros(len(self._here), np.bool_)
+        gone[np.flatnonzero(free == _CHUNK_VALUES)[_SLACK:]] = True
+        pool.free = pool.free[~gone[pool.free // CHUNK_LINES]]
+        self._remove(np.flatnonzero(gone))
+
+    def _settle(self) -> None:
+        for pool in self._pools.values():
+            pool.settle()
+
+    def _cut(self, lack: int, size: int) -> None:
+        """More blocks of a size: larger ones are cut, or memory is added."""
+        if size == VALUE_LINES:
+            return self._grow(lack)
+        larger = SIZES[SIZES.index(size) + 1]
+        made = self.take(-(-lack * size // larger), larger)
+        self._pools[size].add((made[:, None] + np.arange(0, larger, size)).reshape(-1))
 
     def _grow(self, lack: int) -> None:
-        """More blocks to take, an eighth more at least; the update of the map waits for packets."""
-        chunks = max(-(-lack // CHUNK_BLOCKS), int(self._here.sum()) // 8)
+        """More of the largest blocks, an eighth more at least; the update of the map waits for packets."""
+        chunks = max(-(-(lack + 1) // _CHUNK_VALUES), int(self._here.sum()) // 8)
         slots = np.flatnonzero(~self._here)[:chunks]
         if len(slots) < chunks:
-            raise TableFull("learned routes", len(self._here) * CHUNK_BLOCKS)
+            raise self._full()
         self._add(slots)
-        first = (slots[:, None] * CHUNK_BLOCKS + np.arange(CHUNK_BLOCKS)).reshape(-1)
-        self._blocks.free = np.concatenate((first[first > 0][::-1], self._blocks.free))
+        first = (slots[:, None] * CHUNK_LINES + np.arange(0, CHUNK_LINES, VALUE_LINES)).reshape(-1)
+        self._pools[VALUE_LINES].add(first[first > 0])
         self._settle()
+
+    def _full(self) -> TableFull:
+        return TableFull("learned routes", len(self._here) * CHUNK_LINES)
+
+    def _chunk(self, name: str) -> BpfMap:
+        return BpfMap.create(_ARRAY, name, 4, VALUE_LINES * _LINE_BYTES, _CHUNK_VALUES, _MMAPABLE)
 
     def _add(self, slots: Numbers) -> None:
         for some in np.array_split(slots, -(-len(slots) // _AT_ONCE)):
-            made = [BpfMap.create(_ARRAY, "isthmus_chunk", 4, _BLOCK_BYTES, CHUNK_BLOCKS, _MMAPABLE) for _ in some]
+            made = [self._chunk("isthmus_chunk") for _ in some]
             try:
                 for slot, chunk in zip(some.tolist(), made, strict=True):
                     at, access = self._base + slot * _CHUNK_BYTES, mmap.PROT_READ | mmap.PROT_WRITE
@@ -174,6 +179,8 @@ class Blocks:
             self._here[some] = True
 
     def _remove(self, slots: Numbers) -> None:
+        if not len(slots):
+            return
         # a map of maps can't be told to delete many at once, and waits for packets each time
         nothing = np.full(len(slots), self._nothing.fd, np.uint32)
         self._map.update_batch(slots.astype(np.uint32).tobytes(), nothing.tobytes(), len(slots))

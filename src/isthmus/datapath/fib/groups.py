@@ -23,8 +23,8 @@ from isthmus.tables.entries import NextHop
 from isthmus.tables.layout import MAX_HOPS, RECORDS
 from isthmus.tables.learned import Down, is_down
 
-ROUTES: Final = 1 << 16
-"""Records of learned routes that there is room for."""
+ROUTES: Final = (1 << 16) - 1
+"""Records of learned routes that there is room for: 16 bits number them in tables."""
 HOPS: Final = 1 << 15
 """And of their next hops."""
 RIPE: Final = HOPS // 4
@@ -114,6 +114,8 @@ class Groups:
         self.refused = 0
         """Kinds of routes for whose records there was no room, so far: packets don't follow them."""
         self._made = 0  # records, since the last collection
+        self.first: Final = routes.capacity
+        """The first slot of a learned route."""
         self.lengths: npt.NDArray[np.uint8] = np.zeros(routes.capacity + ROUTES, np.uint8)  # by slot
 
     def number(self, metric: int, next_hops: tuple[NextHop, ...]) -> int:
