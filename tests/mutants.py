@@ -48,6 +48,7 @@ FLOW, REVISE, MAPPING, OPEN, FIRST, SWEEP, MSS = (
     f"bpf/stages/{n}.h" for n in ("flow", "revise", "mapping", "open", "first_fragment", "sweep", "mss")
 )
 INDEX = "bpf/lib/index.h"
+LPM = "src/isthmus/datapath/fib/lpm.py"
 
 MUTANTS = (
     Mutant("parse: seven extension headers", PARSE, "MAX_EXTENSIONS 6", "MAX_EXTENSIONS 7"),
@@ -59,10 +60,12 @@ MUTANTS = (
     Mutant("martian: source is not asked", GATEWAY, "is_martian(ip->family, ip->src) ||", ""),
     Mutant("martian: redirects cross", PARSE, "if (type == 4 || type == 5)", "if (0)"),
     Mutant("learned: wins over an own route that is longer", "bpf/stages/learned.h", "learned->length > mine->length", "1"),
-    Mutant("learned: in a bunch a shorter prefix wins", "bpf/stages/learned.h", "int i = BUNCH_ROUTES - 1; i >= 0; i--", "int i = 0; i < (int)BUNCH_ROUTES; i++"),
-    Mutant("learned: a bunch does not hear of the prefix around it", "src/isthmus/datapath/fib/lpm.py", "self._replace(otherwise, values[bunch], length)", "pass"),
+    Mutant("learned: in a bunch routes stand as they came", LPM, "((prefixes & -prefixes) - np.uint32(1)).argsort", "(prefixes == _FREE).argsort"),
+    Mutant("learned: of a large bunch one line counts", "bpf/stages/learned.h", "if (i >= count)", "if (i >= 1)"),
+    Mutant("learned: the halves of a word are compared as one", "bpf/stages/learned.h", "(prefixes - 0x100000001ull)", "(prefixes - 1)"),
+    Mutant("learned: a bunch does not hear of the prefix around it", LPM, "self._replace_last(leads[~nodes], values[~nodes], length)", "pass"),
     Mutant("learned: what is down carries on", PATH, "if (!route || route->down)", "if (!route)"),
-    Mutant("learned: a shorter prefix overwrites a longer", "src/isthmus/datapath/fib/lpm.py", "else now] <= length", "else now] <= 255"),
+    Mutant("learned: a shorter prefix overwrites a longer", LPM, "else now] <= length", "else now] <= 255"),
     Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "(groups > 0).argmax(axis=1)", "(groups > 0).argmin(axis=1)"),
     Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "                self._wait()\n", "                pass\n"),
     Mutant("learned: records are kept for ever", "src/isthmus/datapath/fib/groups.py", "return self._made >= RIPE", "return False"),
@@ -72,7 +75,8 @@ MUTANTS = (
     Mutant("learned: hops that are down are chosen", PATH, "if (hop->down < chosen_down ||", "if (chosen_down == 2 ||"),
     Mutant("path: higher metric wins", PATH, "metric > best->metric", "metric < best->metric"),
     Mutant("path: shorter prefix wins", PATH, "length < best->length ||", "length > best->length ||"),
-    Mutant("path: only the first candidate", PATH, "if (!(first->flags & CANDIDATE_LAST)) {", "if (0) {"),
+    Mutant("path: only the first candidate", PATH, "if (first->flags & CANDIDATE_LAST) {", "if (1) {"),
+    Mutant("path: the second candidate has the route of the first", PATH, "all->two >> 32 * (index & 1)", "all->two"),
     Mutant("path: lowest weight wins", PATH, "weight <= best->weight", "weight >= best->weight"),
     Mutant("path: another next hop of equal ones", PATH, "hop->down == chosen_down && weight > best", "hop->down == chosen_down && weight < best"),
     Mutant("path: prefix of a node is not asked", PATH, "return node->miss;", ";"),

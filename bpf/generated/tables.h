@@ -14,7 +14,7 @@
 #define FIB_BITS_SHIFT 0x1bu
 #define LINE_ENTRIES 0x10u
 #define LINE_ROUTES 0xau
-#define VALUE_LINES 0x4u
+#define BUNCH_LINES 0x4u
 #define CHUNK_LINES 0x1000u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u

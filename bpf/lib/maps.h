@@ -67,8 +67,8 @@ struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, VALUE_LINES * sizeof(struct line));
-	__uint(max_entries, CHUNK_LINES / VALUE_LINES);
+	__uint(value_size, CHUNK_LINES * sizeof(struct line));
+	__uint(max_entries, 1);
 };
 
 struct {

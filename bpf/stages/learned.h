@@ -14,20 +14,20 @@
 #define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
 #define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
 
-/* Lines of the value that this one is in. */
-static __always_inline struct line *lines_around(__u32 number)
+/* The chunk that a line is in, whose number is below CHUNK_LINES there. */
+static __always_inline struct line *chunk_of(__u32 number)
 {
-	__u32 of_chunk = number / CHUNK_LINES, value = number % CHUNK_LINES / VALUE_LINES;
+	__u32 of_chunk = number / CHUNK_LINES, first = 0;
 	void *chunk = bpf_map_lookup_elem(&chunks, &of_chunk);
 
-	return chunk ? bpf_map_lookup_elem(chunk, &value) : NULL;
+	return chunk ? bpf_map_lookup_elem(chunk, &first) : NULL;
 }
 
 static __always_inline __u32 entry_at(__u32 number, __u32 place)
 {
-	struct line *lines = lines_around(number);
+	struct line *lines = chunk_of(number);
 
-	return lines ? *(volatile __u32 *)&lines[number % VALUE_LINES].entries[place & (LINE_ENTRIES - 1)] : 0;
+	return lines ? *(volatile __u32 *)&lines[number % CHUNK_LINES].entries[place & (LINE_ENTRIES - 1)] : 0;
 }
 
 /* Where the slot of the route stands that is known by this bit, in 16-bit words from the first line. */
@@ -56,17 +56,17 @@ static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
 {
 	__u64 twice = (address >> 1 & 0x7ffffffe) * 0x100000001ull, none, fits;
 	__u32 number = entry & FIB_NUMBER, count = 1u << ((FIB_KIND(entry) - 1) & 3), place, slot;
-	struct line *lines = lines_around(number), *line;
+	struct line *lines = chunk_of(number), *line;
 
 	if (!lines)
 		return 0;
 	none = (__u32)(~0u << count * (LINE_ROUTES / 2)); /* lines that are not its own */
-	for (__u32 i = 0; i < VALUE_LINES; i++) {
+	for (__u32 i = 0; i < BUNCH_LINES; i++) {
 		__u64 none_here = 0;
 
 		if (i >= count)
 			break;
-		line = &lines[(number + i) % VALUE_LINES];
+		line = &lines[(number + i) % CHUNK_LINES];
 #pragma clang loop unroll(full)
 		for (__u32 j = 0; j < LINE_ROUTES / 2; j++) {
 			__u64 prefixes = *(volatile __u64 *)&line->prefixes[j];
@@ -77,13 +77,19 @@ static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
 		none |= none_here << i * (LINE_ROUTES / 2);
 	}
 	fits = ~none & (none + 1);
-	place = number % VALUE_LINES * (sizeof(*lines) / 2) + bit_places[fits * BIT_NUMBERS >> 58];
-	slot = ((volatile __u16 *)lines)[place % (VALUE_LINES * sizeof(*lines) / 2)];
+	place = number % CHUNK_LINES * (sizeof(*lines) / 2) + bit_places[fits * BIT_NUMBERS >> 58];
+	slot = ((volatile __u16 *)lines)[place % (CHUNK_LINES * sizeof(*lines) / 2)];
 	return slot ? slot + route_capacity - 1 : 0;
 }
 
-/* The slot of the learned route with the longest prefix that holds the address, 0 if there is none. */
-static __always_inline __u32 learned_route(__u64 fib, __u64 hi, __u64 lo)
+/* How far a look-up has come before it meets a bunch. */
+struct lead {
+	__u32 entry;
+	__u32 rest;	 /* 32 bits of the address */
+	__u32 otherwise; /* the default route */
+};
+
+static __always_inline struct lead learned_lead(__u64 fib, __u64 hi, __u64 lo)
 {
 	__u32 root = (__u32)fib, bits = root >> FIB_BITS_SHIFT, entry = 0;
 
@@ -98,27 +104,26 @@ static __always_inline __u32 learned_route(__u64 fib, __u64 hi, __u64 lo)
 			hi = hi << 4 | lo >> 60;
 			lo <<= 4;
 		}
-		if (entry & FIB_MORE)
-			entry = bunch_entry(entry, hi >> 32);
 	}
-	return entry ?: fib >> 32;
+	return (struct lead){ entry, hi >> 32, fib >> 32 };
+}
+
+/* The slot of the learned route with the longest prefix that holds the address, 0 if there is none. */
+static __always_inline __u32 learned_route(struct lead lead)
+{
+	__u32 slot = lead.entry & FIB_MORE ? bunch_entry(lead.entry, lead.rest) : lead.entry;
+
+	return slot ?: lead.otherwise;
 }
 
 /* A learned route, if its prefix is longer than that of a VPC's own (0: there is none), else the own one. */
-static __always_inline __u32 longer(__u64 fib, __u64 hi, __u64 lo, __u32 own)
+static __always_inline __u32 longer(__u32 learned_slot, __u32 own)
 {
-	__u32 slot = learned_route(fib, hi, lo);
 	struct route *mine, *learned;
 
-	if (!own || !slot)
-		return slot ?: own;
+	if (!own || !learned_slot)
+		return learned_slot ?: own;
 	mine = route_at(own);
-	learned = route_at(slot);
-	return mine && learned && learned->length > mine->length ? slot : own;
-}
-
-/* The same for every packet: verified once. */
-__noinline __u32 longer_route(__u64 fib, __u64 hi, __u64 lo, __u32 own)
-{
-	return longer(fib, hi, lo, own);
+	learned = route_at(learned_slot);
+	return mine && learned && learned->length > mine->length ? learned_slot : own;
 }

@@ -31,36 +31,70 @@ static __always_inline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
 	return 0;
 }
 
-/*
- * The slot of the route to an address, 0 if there is none: one of the VPC's own (`routes`, a trie), or a learned one (`fib`, by number
- * of the VPC and family) with a longer prefix. Whether it is down the caller asks.
- */
-static __always_inline __u32 find_route(__u32 routes, __u32 fib_slot, struct addr to)
+/* A look-up of the route to an address, up to where caches are missed: a VPC's own, and how far its learned ones have come. */
+struct lookup {
+	__u32 own;
+	struct lead lead;
+};
+
+static __always_inline struct lookup begin_lookup(__u32 routes, __u32 fib_slot, __u64 hi, __u64 lo)
 {
-	__u32 own = trie_lookup(routes, to.hi, to.lo);
 	struct fib *fib = fib_at(fib_slot);
 	__u64 learned = fib ? *(volatile __u64 *)fib : 0;
 
-	return learned ? longer_route(learned, to.hi, to.lo, own) : own;
+	return (struct lookup){ trie_lookup(routes, hi, lo), learned_lead(learned, hi, lo) };
+}
+
+/*
+ * The slot of the route, 0 if there is none: one of the VPC's own (`routes`, a trie), or a learned one (`fib`, by number of the VPC
+ * and family) with a longer prefix. Whether it is down the caller asks.
+ */
+static __always_inline __u32 end_lookup(struct lookup lookup)
+{
+	return longer(learned_route(lookup.lead), lookup.own);
 }
 
 /* The same by the VPC's number * 2 + family, where it is not for every packet; one call, as the stack is short there. */
 __noinline __u32 find_route_of(struct packet *packet, __u32 which, __u64 hi, __u64 lo)
 {
 	struct vpc *vpc;
-	struct fib *fib;
-	__u64 learned;
-	__u32 own;
 
 	if (!packet)
 		return 0;
 	vpc = vpc_at(packet->generation * vpc_capacity + which / 2);
-	if (!vpc)
-		return 0;
-	own = trie_lookup(vpc->routes[which & 1], hi, lo);
-	fib = fib_at(which);
-	learned = fib ? *(volatile __u64 *)fib : 0;
-	return learned ? longer(learned, hi, lo, own) : own;
+	return vpc ? end_lookup(begin_lookup(vpc->routes[which & 1], which, hi, lo)) : 0;
+}
+
+/* The translated destination is looked up in the routes of the VPC that offers it. */
+static __always_inline struct lookup begin_candidate(__u32 at, __u32 generation, __u32 family, __u64 hi, __u64 lo)
+{
+	struct candidate *candidate = candidate_at(at);
+	struct lookup none = {};
+	struct vpc *owner;
+	struct addr to;
+
+	if (!candidate || candidate->kind == PATH_STATEFUL)
+		return none;
+	owner = vpc_at(generation * vpc_capacity + candidate->vpc);
+	if (!owner)
+		return none;
+	to = addr_sum((struct addr){ hi, lo }, candidate->delta);
+	return begin_lookup(owner->routes[family & 1], candidate->vpc * 2 + (family & 1), to.hi, to.lo);
+}
+
+/* The route of a candidate, 0 where there is none, or it needs none. Verified once, on its own, as is the next. */
+__noinline __u32 candidate_route(__u32 at, __u32 generation, __u32 family, __u64 hi, __u64 lo)
+{
+	return end_lookup(begin_candidate(at, generation, family, hi, lo));
+}
+
+/* Of two candidates, one after the other, the second in the upper half: side by side, so that they wait for memory together. */
+__noinline __u64 two_routes(__u32 at, __u32 generation, __u32 family, __u64 hi, __u64 lo)
+{
+	struct lookup first = begin_candidate(at, generation, family, hi, lo);
+	struct lookup second = begin_candidate(at + 1, generation, family, hi, lo);
+
+	return end_lookup(first) | (__u64)end_lookup(second) << 32;
 }
 
 static __always_inline __u64 weigh_key(__u64 seed, const struct key *key)
@@ -70,21 +104,16 @@ static __always_inline __u64 weigh_key(__u64 seed, const struct key *key)
 	return weigh(weigh(value, key->dst.hi), key->dst.lo);
 }
 
-/* Is this candidate better than the best so far? */
-static __always_inline void consider(struct path *best, const struct key *key, __u64 seed, __u32 generation,
-				     struct candidate *candidate, __u32 at)
+/* Is this candidate, which has this route, better than the best so far? */
+static __always_inline void consider(struct path *best, const struct key *key, __u64 seed, struct candidate *candidate,
+				     __u32 at, __u32 slot)
 {
-	__u32 length = candidate->length, metric = candidate->metric, slot = 0;
+	__u32 length = candidate->length, metric = candidate->metric;
 	__u64 weight;
 
 	if (candidate->kind != PATH_STATEFUL) {
-		struct addr to = addr_sum(key->dst, candidate->delta);
-		struct vpc *owner = vpc_at(generation * vpc_capacity + candidate->vpc);
 		struct route *route;
 
-		if (!owner)
-			return;
-		slot = find_route(owner->routes[key->family & 1], candidate->vpc * 2 + (key->family & 1), to);
 		if (!slot)
 			return;
 		route = route_at(slot);
@@ -117,21 +146,27 @@ static __always_inline void consider(struct path *best, const struct key *key, _
 	*best = (struct path){ at, slot, length, metric, 0, 1, 0 };
 }
 
-struct more_candidates {
+struct candidates {
 	struct path *best;
 	const struct key *key;
 	__u64 seed;
 	__u32 generation, first;
+	__u64 two; /* routes of the first two */
 };
 
-static long consider_next(__u64 index, struct more_candidates *more)
+static long consider_next(__u64 index, struct candidates *all)
 {
-	__u32 at = more->first + index;
+	__u32 at = all->first + index, slot;
 	struct candidate *candidate = candidate_at(at);
+	const struct key *key = all->key;
 
 	if (!candidate)
 		return 1;
-	consider(more->best, more->key, more->seed, more->generation, candidate, at);
+	if (index < 2)
+		slot = all->two >> 32 * (index & 1);
+	else
+		slot = candidate_route(at, all->generation, key->family, key->dst.hi, key->dst.lo);
+	consider(all->best, key, all->seed, candidate, at, slot);
 	return candidate->flags & CANDIDATE_LAST;
 }
 
@@ -140,7 +175,7 @@ static __always_inline int find_path(const struct vpc *vpc, __u32 generation, co
 {
 	struct candidate *first;
 	struct route *route;
-	__u32 at;
+	__u32 at, slot;
 
 	at = trie_lookup(vpc->exposures[key->family & 1], key->dst.hi, key->dst.lo);
 	if (!at)
@@ -154,11 +189,14 @@ static __always_inline int find_path(const struct vpc *vpc, __u32 generation, co
 		return V_SAME_VPC;
 	best->found = 0;
 	best->route = 0;
-	consider(best, key, vpc->seed, generation, first, at);
-	if (!(first->flags & CANDIDATE_LAST)) {
-		struct more_candidates more = { best, key, vpc->seed, generation, at + 1 };
+	if (first->flags & CANDIDATE_LAST) {
+		slot = candidate_route(at, generation, key->family, key->dst.hi, key->dst.lo);
+		consider(best, key, vpc->seed, first, at, slot);
+	} else {
+		__u64 two = two_routes(at, generation, key->family, key->dst.hi, key->dst.lo);
+		struct candidates all = { best, key, vpc->seed, generation, at, two };
 
-		bpf_loop(MAX_CANDIDATES, consider_next, &more, 0);
+		bpf_loop(MAX_CANDIDATES, consider_next, &all, 0);
 	}
 	if (!best->found)
 		return V_NO_ROUTE;

@@ -18,7 +18,7 @@ from isthmus.datapath.learned import LearnedTable
 from isthmus.datapath.libbpf import BpfMap
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
-from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, VALUE_LINES
+from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, BUNCH_LINES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
@@ -123,12 +123,12 @@ def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:
 
 
 def test_blocks_rest_until_packets_have_left_them() -> None:
-    inner = BpfMap.create(2, "inner", 4, 4 * LINE_ENTRIES * VALUE_LINES, CHUNK_LINES // VALUE_LINES, 1 << 10)
+    inner = BpfMap.create(2, "inner", 4, 4 * LINE_ENTRIES * CHUNK_LINES, 1, 1 << 10)
     outer = BpfMap.create(12, "outer", 4, 4, 8, inner=inner)
     waited: list[None] = []
     blocks = Blocks(outer, lambda: waited.append(None))
     try:
-        given = blocks.take(8 * CHUNK_LINES - VALUE_LINES)[: 2 * CHUNK_LINES]  # of all there are
+        given = blocks.take(8 * CHUNK_LINES - BUNCH_LINES)[: 2 * CHUNK_LINES]  # of all there are
         blocks.give(given)
         assert not waited
         assert sorted(blocks.take(len(given))) == sorted(given)

@@ -117,7 +117,7 @@ static long step_ours(__u64 step, struct run *run)
 	(void)step;
 	if (!aim)
 		return 1;
-	found = learned_route(root, *aim ^ run->carry, lower_half(*aim));
+	found = learned_route(learned_lead(root, *aim ^ run->carry, lower_half(*aim)));
 	run->sum += found;
 	run->carry = chained ? found & zero : 0;
 	return 0;

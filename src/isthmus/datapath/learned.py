@@ -25,7 +25,7 @@ Content = tuple[object, ...]
 Change = tuple[int, Content | None]
 """From this address on: what of the route packets are told, None where there is no route."""
 
-ROOTS: Final[dict[Family, tuple[tuple[int, int], ...]]] = {4: ((1024, 16), (32768, 24)), 6: ((1024, 16), (32768, 20))}
+ROOTS: Final[dict[Family, tuple[tuple[int, int], ...]]] = {4: ((1024, 16), (32768, 24)), 6: ((1024, 16), (32768, 24))}
 """From so many routes on a root takes so many bits, before that four; with half as many it goes back."""
 LEAST_ROOT: Final = 4
 

@@ -356,9 +356,10 @@ LINE_ROUTES = 10
 """A line of a bunch: the prefixes of its routes, two in a 64-bit word, then their slots, 16 bits each. A prefix: a one, 30
 bits of what follows the bits that led here, but for the one that marks where the prefix ends, and 0. A slot: above the
 configuration's routes, from 1 on; 0: there is none."""
-VALUE_LINES = 4
+BUNCH_LINES = 4
+"""Of the largest."""
 CHUNK_LINES = 4096
-"""Lines of learned tables come in chunks of so many, VALUE_LINES in each value: one inner map of the array `chunks`."""
+"""Lines of learned tables come in chunks of so many: the one value of an inner map of the array `chunks`."""
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
 LINK_UNDERLAY = 0xFFFFFFFF
@@ -377,7 +378,7 @@ FLAGS = {
     "FIB_BITS_SHIFT": FIB_BITS_SHIFT,
     "LINE_ENTRIES": LINE_ENTRIES,
     "LINE_ROUTES": LINE_ROUTES,
-    "VALUE_LINES": VALUE_LINES,
+    "BUNCH_LINES": BUNCH_LINES,
     "CHUNK_LINES": CHUNK_LINES,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,

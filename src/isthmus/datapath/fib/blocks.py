@@ -21,17 +21,17 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, VALUE_LINES
+from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, BUNCH_LINES
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
 
 SIZES: Final = (1, 2, 4)
-"""Lines of a block. No block lies in two values of a chunk's map, which the kernel looks up."""
+"""Lines of a block. None lies in two chunks."""
 
 _LINE_BYTES: Final = 4 * LINE_ENTRIES
 _CHUNK_BYTES: Final = CHUNK_LINES * _LINE_BYTES
-_CHUNK_VALUES: Final = CHUNK_LINES // VALUE_LINES
+_CHUNK_BLOCKS: Final = CHUNK_LINES // BUNCH_LINES  # of the largest size
 _NO_ACCESS: Final = 0  # PROT_NONE
 _ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
@@ -128,10 +128,10 @@ class Blocks:
             whole = count == into // size
             self._pools[size].free = free[~whole[place]]
             self._pools[into].add(larger[whole] * into)
-        pool = self._pools[VALUE_LINES]
+        pool = self._pools[BUNCH_LINES]
         free = np.bincount(pool.free // CHUNK_LINES, minlength=len(self._here))
         gone = np.zeros(len(self._here), np.bool_)
-        gone[np.flatnonzero(free == _CHUNK_VALUES)[_SLACK:]] = True
+        gone[np.flatnonzero(free == _CHUNK_BLOCKS)[_SLACK:]] = True
         pool.free = pool.free[~gone[pool.free // CHUNK_LINES]]
         self._remove(np.flatnonzero(gone))
 
@@ -141,7 +141,7 @@ class Blocks:
 
     def _cut(self, lack: int, size: int) -> None:
         """More blocks of a size: larger ones are cut, or memory is added."""
-        if size == VALUE_LINES:
+        if size == BUNCH_LINES:
             return self._grow(lack)
         larger = SIZES[SIZES.index(size) + 1]
         made = self.take(-(-lack * size // larger), larger)
@@ -149,20 +149,20 @@ class Blocks:
 
     def _grow(self, lack: int) -> None:
         """More of the largest blocks, an eighth more at least; the update of the map waits for packets."""
-        chunks = max(-(-(lack + 1) // _CHUNK_VALUES), int(self._here.sum()) // 8)
+        chunks = max(-(-(lack + 1) // _CHUNK_BLOCKS), int(self._here.sum()) // 8)
         slots = np.flatnonzero(~self._here)[:chunks]
         if len(slots) < chunks:
             raise self._full()
         self._add(slots)
-        first = (slots[:, None] * CHUNK_LINES + np.arange(0, CHUNK_LINES, VALUE_LINES)).reshape(-1)
-        self._pools[VALUE_LINES].add(first[first > 0])
+        first = (slots[:, None] * CHUNK_LINES + np.arange(0, CHUNK_LINES, BUNCH_LINES)).reshape(-1)
+        self._pools[BUNCH_LINES].add(first[first > 0])
         self._settle()
 
     def _full(self) -> TableFull:
         return TableFull("learned routes", len(self._here) * CHUNK_LINES)
 
     def _chunk(self, name: str) -> BpfMap:
-        return BpfMap.create(_ARRAY, name, 4, VALUE_LINES * _LINE_BYTES, _CHUNK_VALUES, _MMAPABLE)
+        return BpfMap.create(_ARRAY, name, 4, _CHUNK_BYTES, 1, _MMAPABLE)
 
     def _add(self, slots: Numbers) -> None:
         for some in np.array_split(slots, -(-len(slots) // _AT_ONCE)):
