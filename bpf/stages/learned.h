@@ -9,7 +9,7 @@
 #include "lib/address.h"
 #include "lib/maps.h"
 
-#define DEEPEST_NODE 31 /* below a root of four bits */
+#define DEEPEST_NODE	31			    /* below a root of four bits */
 #define FIB_KIND(entry) ((entry) >> FIB_KIND_SHIFT) /* FIB_NODE, or more: a bunch */
 #define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
 #define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
@@ -31,20 +31,20 @@ static __always_inline __u32 entry_at(__u32 number, __u32 place)
 }
 
 /* Where the slot of the route stands that is known by this bit, in 16-bit words from the first line. */
-#define BIT_PLACE(bit)                                                                                                       \
-	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct line, slots) / 2 +                     \
+#define BIT_PLACE(bit)                                                                                   \
+	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct line, slots) / 2 + \
 	 (bit) / 32 * (LINE_ROUTES / 2) + (bit) % 32 % (LINE_ROUTES / 2))
 
 /* The upper six bits of the product with this number differ for each bit of a word (Leiserson, Prokop, Randall 1998). */
 #define BIT_NUMBERS 0x03f79d71b4cb0a89ull
-#define EIGHT(a, b, c, d, e, f, g, h)                                                                                  \
+#define EIGHT(a, b, c, d, e, f, g, h) \
 	BIT_PLACE(a), BIT_PLACE(b), BIT_PLACE(c), BIT_PLACE(d), BIT_PLACE(e), BIT_PLACE(f), BIT_PLACE(g), BIT_PLACE(h)
 
 static const __u8 bit_places[64] = {
-	EIGHT(0, 1, 48, 2, 57, 49, 28, 3),	EIGHT(61, 58, 50, 42, 38, 29, 17, 4),
-	EIGHT(62, 55, 59, 36, 53, 51, 43, 22),	EIGHT(45, 39, 33, 30, 24, 18, 12, 5),
-	EIGHT(63, 47, 56, 27, 60, 41, 37, 16),	EIGHT(54, 35, 52, 21, 44, 32, 23, 11),
-	EIGHT(46, 26, 40, 15, 34, 20, 31, 10),	EIGHT(25, 14, 19, 9, 13, 8, 7, 6),
+	EIGHT(0, 1, 48, 2, 57, 49, 28, 3),     EIGHT(61, 58, 50, 42, 38, 29, 17, 4),
+	EIGHT(62, 55, 59, 36, 53, 51, 43, 22), EIGHT(45, 39, 33, 30, 24, 18, 12, 5),
+	EIGHT(63, 47, 56, 27, 60, 41, 37, 16), EIGHT(54, 35, 52, 21, 44, 32, 23, 11),
+	EIGHT(46, 26, 40, 15, 34, 20, 31, 10), EIGHT(25, 14, 19, 9, 13, 8, 7, 6),
 };
 
 /*

@@ -66,9 +66,9 @@ def longest(routes: dict[int, int], address: int) -> int | None:
     )
 
 
-@pytest.mark.parametrize("crowd", [4, 40, 400])
+@pytest.mark.parametrize("crowd", [4, 15, 40, 400])
 def test_every_address_has_the_longest_prefix_around_it(path: PacketPath, crowd: int) -> None:
-    """Few routes in one place are a bunch, many are blocks; routes nest, come, change and go."""
+    """Few routes in one place are a bunch, many are nodes; routes nest, come, change and go."""
     rng = random.Random(crowd)
     table = path.learned("isp")
     table.clear()

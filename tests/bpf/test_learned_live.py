@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from isthmus.datapath.learned import LearnedTable
 from isthmus.datapath.libbpf import BpfMap
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
-from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, BUNCH_LINES
+from isthmus.tables.layout import BUNCH_LINES, CHUNK_LINES, LINE_ENTRIES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
@@ -92,6 +93,21 @@ def test_flows_follow_routes_that_come_and_go(place: Bench) -> None:
     set_routes(table, n8_8=1)
     judged(place.path)
     assert router(sent(place, "8.8.8.8")) == 1
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 19, 20, 39, 40])
+def test_every_route_of_a_bunch_is_found(place: Bench, count: int) -> None:
+    """The last that one, two and four lines hold, and the first that they do not."""
+    table, rng = place.path.learned("isp"), random.Random(count)
+    table.clear()
+    ways = {f"8.{number}.0.0/{rng.randrange(16, 25)}": rng.randrange(2) for number in rng.sample(range(128), count)}
+    keys = [prefix_key(Prefix.parse(one)) for one in ways]
+    table.update(4, keys, [table.group(0, (hop(way),)) for way in ways.values()])
+    for prefix, way in ways.items():
+        assert router(sent(place, prefix.split("/")[0].removesuffix(".0") + ".1")) == way, prefix
+    assert sent(place, "8.200.0.1").verdict is Verdict.NO_ROUTE
+    table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(0, (hop(1),))])
+    assert router(sent(place, "8.200.0.1")) == 1
 
 
 def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:

@@ -23,7 +23,6 @@ from statistics import median, quantiles
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.bench.internet import ROUTES, hosts, prefixes
 from isthmus.bench.machine import pinned, quietest_cpu
@@ -123,7 +122,7 @@ class Traffic:
         stack.enter_context(attach_xdp(self._obj.program("sink"), ifindex["n" + WAY_OUT]))
 
     def aim(self, family: Family, to: list[int]) -> None:
-        """From now on packets and look-ups are for these left-aligned addresses, in this order; IPv6: the first halves."""
+        """From now on packets and look-ups are for these left-aligned addresses, in order; of IPv6 the first halves."""
         self._family = family
         self._aims[:] = [one >> 64 for one in to]
         self._set("version", family)

@@ -46,15 +46,15 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def way() -> str:
-    """Through which external a new conversation to both goes; "" if none answers."""
+    """Through which external a new conversation to both goes; "" if none answers, or its way is already gone again."""
     clear = isthmus("flows", "clear", "--all", "--name", NAME)
     assert clear.returncode == 0, clear.stderr
     ping = ["ping", "-n", "-c", "1", "-W", "1", BOTH]
     done = isthmus("lab", "exec", "--name", NAME, "vpc-1", "--", *ping)
     if done.returncode:
         return ""
-    flows = json.loads(isthmus("flows", "--name", NAME, "-o", "json").stdout)
-    return str(flows["flows"][0]["to"])
+    flows = json.loads(isthmus("flows", "--name", NAME, "-o", "json").stdout)["flows"]
+    return str(flows[0]["to"]) if flows else ""
 
 
 def traced(*options: str) -> dict[str, Any]:

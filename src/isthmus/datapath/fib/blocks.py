@@ -13,6 +13,7 @@ import mmap
 import os
 from collections.abc import Callable
 from ctypes import c_int, c_long, c_size_t, c_uint32, c_void_p
+from itertools import pairwise
 from threading import Lock
 from typing import Final
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import CHUNK_LINES, LINE_ENTRIES, BUNCH_LINES
+from isthmus.tables.layout import BUNCH_LINES, CHUNK_LINES, LINE_ENTRIES
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -122,7 +123,7 @@ class Blocks:
         """Give chunks back that are wholly free, beyond some that may be needed soon."""
         self._wait()
         self._settle()
-        for size, into in zip(SIZES, SIZES[1:], strict=False):
+        for size, into in pairwise(SIZES):
             free = self._pools[size].free
             larger, place, count = np.unique(free // into, return_inverse=True, return_counts=True)
             whole = count == into // size
@@ -142,10 +143,11 @@ class Blocks:
     def _cut(self, lack: int, size: int) -> None:
         """More blocks of a size: larger ones are cut, or memory is added."""
         if size == BUNCH_LINES:
-            return self._grow(lack)
-        larger = SIZES[SIZES.index(size) + 1]
-        made = self.take(-(-lack * size // larger), larger)
-        self._pools[size].add((made[:, None] + np.arange(0, larger, size)).reshape(-1))
+            self._grow(lack)
+        else:
+            larger = SIZES[SIZES.index(size) + 1]
+            made = self.take(-(-lack * size // larger), larger)
+            self._pools[size].add((made[:, None] + np.arange(0, larger, size)).reshape(-1))
 
     def _grow(self, lack: int) -> None:
         """More of the largest blocks, an eighth more at least; the update of the map waits for packets."""

@@ -40,7 +40,10 @@ def _words(size: int) -> tuple[Numbers, Numbers]:
     The first half of them has the low halves of all lines' 64-bit words."""
     half, pair = np.divmod(np.arange(LINE_ROUTES * size), LINE_ROUTES * size // 2)
     line, pair = np.divmod(pair, LINE_ROUTES // 2)
-    return LINE_ENTRIES * line + 2 * pair + half, 2 * LINE_ENTRIES * line + LINE_ROUTES * 2 + LINE_ROUTES // 2 * half + pair
+    return (
+        LINE_ENTRIES * line + 2 * pair + half,
+        2 * LINE_ENTRIES * line + LINE_ROUTES * 2 + LINE_ROUTES // 2 * half + pair,
+    )
 
 
 _PREFIXES_AT, _SLOTS_AT = zip(*map(_words, (1, *SIZES)), strict=True)
@@ -426,7 +429,8 @@ def _nibble(hi: Halves, lo: Halves, depth: int) -> Numbers:
 
 
 def _is_kind(entries: Words, kind: int) -> npt.NDArray[np.bool_]:
-    return entries >> np.uint32(FIB_KIND_SHIFT) == FIB_MORE >> FIB_KIND_SHIFT | kind
+    found: npt.NDArray[np.bool_] = entries >> np.uint32(FIB_KIND_SHIFT) == FIB_MORE >> FIB_KIND_SHIFT | kind
+    return found
 
 
 def _is_node(entries: Words) -> npt.NDArray[np.bool_]:
