@@ -1,6 +1,7 @@
 """The hash table of prefixes holds what a dict holds, whatever is put into it in whatever portions."""
 
 import random
+import signal
 
 import numpy as np
 
@@ -60,6 +61,23 @@ def test_what_is_gone_makes_room_for_others_and_one_number_keeps_a_prefix() -> N
     assert table.built > 50
     second.clear()
     assert table.find(kept).tolist() == [-1]
+
+
+def test_what_was_there_once_comes_back_into_a_table_that_is_built_anew() -> None:
+    """It had a slot, which a new table does not keep."""
+    table = Exact()
+    column = table.columns[0]
+    once = Prefixes.of(1 << 24 | number for number in range(179))  # as many as the smallest has room for
+    column.set(table.place(once), np.full(len(once), NONE, np.int32))
+    both = Prefixes.of(1 << 24 | number for number in range(300))
+    built = table.built
+    signal.alarm(10)  # whoever looks for room where there is none looks for ever
+    slots = table.place(both)
+    signal.alarm(0)
+    assert table.built == built + 1
+    column.set(slots, np.arange(len(both), dtype=np.int32))
+    assert [column.get(key) for key in (1 << 24, 1 << 24 | 299)] == [0, 299]
+    assert len(np.unique(slots)) == len(both)
 
 
 def test_prefixes_are_keys_and_back() -> None:

@@ -353,9 +353,9 @@ FIB_BITS_SHIFT = 27
 """A root of a learned table: the bits of an address that it takes at once stand above this bit."""
 LINE_ENTRIES = 16
 LINE_ROUTES = 10
-"""A line of a bunch: prefixes of routes, two in a 64-bit word, then their slots in 16 bits each. A prefix: a one, then 30
-bits of what follows the bits that led here, but for a one that marks where the prefix ends, and 0. A slot: above those
-of the configuration, from 1 on; 0: there is none."""
+"""A line of a bunch: prefixes of routes, two in a 64-bit word, then their slots in 16 bits each. A prefix: a one, 30
+bits of what follows the bits that led here, but for a one that marks where the prefix ends, and 0. A slot: above
+those of the configuration, from 1 on; 0: there is none."""
 BUNCH_LINES = 4
 """Lines of the largest bunch."""
 CHUNK_LINES = 4096

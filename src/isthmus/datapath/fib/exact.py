@@ -103,9 +103,10 @@ class Exact:
     def place(self, prefixes: Prefixes) -> Slots:
         """The slot of each, made where there is none; equal prefixes have one slot."""
         if self._used + len(prefixes) > self._limit:
-            missing = np.flatnonzero(self.find(prefixes) < 0)
-            if self._used + len(missing) > self._limit:
-                self._grow(len(missing))
+            slots = self.find(prefixes)
+            known = slots[slots >= 0]
+            if self._used + len(slots) - len(known) > self._limit:
+                self._grow(len(slots) - int(self._numbered()[known].sum()))  # those without a number have to come again
         found = np.empty(len(prefixes), np.int64)
         left, at, step = np.arange(len(prefixes)), self._home(prefixes), 0
         while len(left):
@@ -165,7 +166,7 @@ class Exact:
 
     def _grow(self, more: int) -> None:
         """Build it anew, without what has no number, and with room for more."""
-        slots = np.flatnonzero(np.logical_or.reduce([column.numbers != NONE for column in self.columns]))
+        slots = np.flatnonzero(self._numbered())
         prefixes, kept = self.prefixes(slots), [column.numbers[slots] for column in self.columns]
         capacity = _LEAST
         while capacity * 6 // 10 < len(slots) + more:
@@ -174,6 +175,11 @@ class Exact:
         slots = self.place(prefixes)
         for column, numbers in zip(self.columns, kept, strict=True):
             column.set(slots, numbers)
+
+    def _numbered(self) -> npt.NDArray[np.bool_]:
+        """Slots whose prefix has a number."""
+        found: npt.NDArray[np.bool_] = np.logical_or.reduce([column.numbers != NONE for column in self.columns])
+        return found
 
     def _home(self, prefixes: Prefixes) -> Slots:
         mixed: Halves = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH
