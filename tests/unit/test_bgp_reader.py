@@ -290,6 +290,19 @@ def test_a_family_that_was_not_agreed_on_is_passed_over() -> None:
     assert (reader.counts.foreign, reader.counts.announced) == (1, 1)
 
 
+@BULK
+@pytest.mark.parametrize("kind", [b"\0\2\2", b"\0\2\x80", b"\0\1\1", b"\0\x19\1", b"\1\2\1"], ids=bytes.hex)
+def test_routes_that_are_not_ipv6_unicast_are_not_read_as_such(kind: bytes, many: int) -> None:
+    """Multicast, labelled, IPv4, L2VPN, an AFI whose lower byte is that of IPv6."""
+    reach = REACH.replace(b"\0\2\1\x10", kind + b"\x10", 1)
+    assert reach != REACH
+    reader = Reader(Agreement(frozenset((6,)), frozenset((6,)), internal=True), many=many)
+    assert routes(reader.feed(update(reach + ORIGIN + PATH) + update(REACH + ORIGIN + PATH))) == routes(
+        reader.feed(update(REACH + ORIGIN + PATH))
+    )
+    assert (reader.counts.foreign, reader.counts.announced) == (1, 2)
+
+
 def test_longer_messages_where_they_are_agreed_on() -> None:
     keys = [1 << 24 | number for number in range(10_000)]
     some = Attributes(HOPS[4])
