@@ -4,8 +4,8 @@ bunches: where few routes are left, these routes, the longest first.
 IPv4 with a root of 24 bits is DIR-24-8 (Gupta, Lin, McKeown: Routing Lookups in Hardware at Memory Access Speeds,
 1998). Every entry holds the longest prefix of its addresses, so a look-up never goes back; a bunch ends with the route
 of no bits, what holds where none of its others does. What a look-up costs is what it misses in the caches, so nodes are
-one line and bunches one, two or four: a full IPv6 table is 4 MB. Packets read all the while: an entry changes by one
-write, a node or bunch is filled before an entry leads to it, and what nothing leads to rests.
+one line and bunches one, two or four: a full IPv6 table is 2.5 MB below its root. Packets read all the while: an entry
+changes by one write, a node or bunch is filled before an entry leads to it, and what nothing leads to rests.
 
 Addresses come as two arrays of 64-bit words, left-aligned; a whole batch of one prefix length is written at once.
 """
@@ -223,11 +223,13 @@ class LongestPrefix:
             self._deepen(at[inner])
             nodes = (entries[at[inner]] & _NUMBER).astype(np.int64)
             gone.append(nodes)
-            at = np.full((len(said), LINE_ENTRIES), -1)
             said = np.repeat(said[:, None], LINE_ENTRIES, axis=1)
             said[inner] = self._rows(nodes)
-            at[inner] = nodes[:, None] * LINE_ENTRIES + _ENTRIES
-            said, at = said.reshape(-1), at.reshape(-1)
+            if said.size < 1 << root_bits:
+                at = np.full(said.shape, -1)
+                at[inner] = nodes[:, None] * LINE_ENTRIES + _ENTRIES
+                at = at.reshape(-1)
+            said = said.reshape(-1)
         self._new_root(said)
         for nodes in gone:
             self._blocks.give(nodes)
