@@ -42,6 +42,7 @@ GROUPS: Final = 400
 AT_ONCE: Final = 1 << 15
 BATCH: Final = 64  # frames made at once: the ring of a veth holds 256
 LOOK_UPS: Final = 1 << 20
+TRIES: Final = 3
 
 FULL: Final = ("full-a", "full-b")
 FEW: Final = ("few-a", "few-b")
@@ -130,17 +131,21 @@ class Traffic:
         self._set("sum_without", int(sum(struct.unpack("!10H", frame(4)[14:34])) % 0xFFFF))
 
     def send(self, senders: tuple[str, ...]) -> Cost:
-        """All packets once, by these ports in turn."""
+        """All packets once, by these ports in turn. Once more if many are lost: the ring of a veth is full whenever the
+        kernel leaves the receiver to a thread."""
         first, second = (self._ifindex["n" + port[1:]] for port in (senders[0], senders[-1]))
         self._set("leaves_by", second << 32 | first)
         context = struct.pack("=6I", 0, 64, 0, self._ifindex["n1"], 0, 0)
-        self._set("next", 0)
-        self._set("arrived", 0)
-        before = self._ran()
-        took = self._obj.program("generate").run_live(frame(self._family), context, self._packets, BATCH)
-        after, arrived = self._ran(), self._get("arrived")
-        assert arrived > 0.98 * self._packets, f"{arrived} of {self._packets} packets arrived"  # the rest: martians
-        return Cost(took, (after - before) / arrived)
+        arrived: list[int] = []
+        while not arrived or arrived[-1] < 0.98 * self._packets:  # the rest: martians
+            assert len(arrived) < TRIES, f"{arrived} of {self._packets} packets arrived"
+            self._set("next", 0)
+            self._set("arrived", 0)
+            before = self._ran()
+            took = self._obj.program("generate").run_live(frame(self._family), context, self._packets, BATCH)
+            ran = self._ran() - before
+            arrived.append(self._get("arrived"))
+        return Cost(took, ran / arrived[-1])
 
     def look_up(self, which: str, root: int, *, waiting: bool) -> float:
         """Nanoseconds of a look-up without a packet: "ours", "trie", or "none", which only reads the address."""

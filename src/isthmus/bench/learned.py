@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Final
 
+import numpy as np
+
 from isthmus.bench import configuration
 from isthmus.bench.configuration import NEXT_HOP, PEER, Traffic, interface_name, vpc_name
 from isthmus.bench.gateway import start, tables_of
@@ -16,6 +18,7 @@ from isthmus.datapath import PacketPath
 from isthmus.datapath.learned import LEARNED, LearnedTable
 from isthmus.tables.address import Family, parse_address
 from isthmus.tables.entries import AttachmentKey, NextHop, Peer
+from isthmus.tables.prefixes import Prefixes
 
 FEW: Final = [*range(8, 16), 16, 17]
 """Keys of ten routes that hold all of IPv4: every /3, and two of /4."""
@@ -34,6 +37,7 @@ class LearnedRoutes:
         self.traffic = traffic
         self.arrival = Arrival(traffic.sources, traffic.destinations, SENT_TTL - 1)
         self._routes = routes
+        self._columns = {family: Prefixes.of(keys) for family, keys in routes.items()}  # as BGP's intake has them
         self._undo = ExitStack()
         self._path: PacketPath | None = None
         self._groups: dict[Family, list[int]] = {}
@@ -63,11 +67,12 @@ class LearnedRoutes:
         router = parse_address(_ROUTERS[family])[1]
         hop = NextHop(attachment, router, LEARNED, None, str(NEXT_HOP))
         self._groups[family] = groups = [self.table.group(metric, (hop,)) for metric in range(_METRICS)]
-        keys = self._routes[family]
-        for first in range(0, len(keys), _AT_ONCE):
-            some = keys[first : first + _AT_ONCE]
-            self.table.update(family, some, [groups[number % _METRICS] for number in range(len(some))])
-        return len(keys)
+        prefixes = self._columns[family]
+        for first in range(0, len(prefixes), _AT_ONCE):
+            some = prefixes[first : first + _AT_ONCE]
+            slots = self.table.prefixes[family].place(some)
+            self.table.write(family, some, slots, np.resize(np.array(groups, np.int32), len(some)))
+        return len(prefixes)
 
     def change(self, number: int) -> None:
         """Take another metric for one route: that of the next."""
