@@ -19,8 +19,8 @@ from isthmus.bench.routes import FIGURES, route_rows
 from isthmus.bench.run import Effort
 from isthmus.bench.subject import RouteSubject
 from isthmus.bench.topology import Topology
-from isthmus.tables.address import FAMILIES, MASK128, Family
-from isthmus.tables.learned import key_prefix
+from isthmus.tables.address import FAMILIES, MASK128, Family, Prefix
+from isthmus.tables.learned import key_prefix, prefix_key
 from isthmus.tables.martians import is_martian
 
 ROUTES: dict[Family, list[int]] = {family: prefixes(family, 3000, random.Random(1)) for family in FAMILIES}
@@ -56,6 +56,13 @@ def test_no_prefix_is_martian_not_even_by_accident() -> None:
     slash16s = {one.first >> 112 for one in made if one.length >= 16}
     assert 0xA9FD in slash16s
     assert 0xA9FF in slash16s
+
+
+def test_no_host_is_martian_where_its_prefix_holds_some() -> None:
+    around = prefix_key(Prefix.parse("169.252.0.0/14"))  # a quarter of it is link-local
+    found = hosts(4, [around] * 200, random.Random(4))
+    assert len(set(found)) > 190
+    assert not [one for one in found if is_martian(4, one)]
 
 
 def test_packets_are_sent_to_a_host_of_every_route_in_their_order() -> None:

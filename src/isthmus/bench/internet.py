@@ -7,7 +7,7 @@ from typing import Final
 
 from isthmus.tables.address import BITS, Family
 from isthmus.tables.learned import prefix_key
-from isthmus.tables.martians import LINK_LOCAL
+from isthmus.tables.martians import LINK_LOCAL, is_martian
 
 ROUTES: Final[dict[Family, int]] = {4: 1_050_000, 6: 230_000}
 """Of a full table."""
@@ -60,9 +60,13 @@ def full_table(family: Family, seed: int = 1) -> list[int]:
 
 
 def hosts(family: Family, keys: list[int], rng: random.Random) -> list[int]:
-    """A left-aligned address in each of these prefixes, at random."""
-    free = [BITS[family] - key.bit_length() + 1 for key in keys]
-    return [
-        ((key << bits | rng.getrandbits(bits)) ^ 1 << BITS[family]) << 128 - BITS[family]
-        for key, bits in zip(keys, free, strict=True)
-    ]
+    """A left-aligned address in each of these prefixes, at random; no martian."""
+    return [_host(family, key, rng) for key in keys]
+
+
+def _host(family: Family, key: int, rng: random.Random) -> int:
+    bits = BITS[family] - key.bit_length() + 1
+    while True:  # short prefixes may hold martians
+        found = ((key << bits | rng.getrandbits(bits)) ^ 1 << BITS[family]) << 128 - BITS[family]
+        if not is_martian(family, found):
+            return found
