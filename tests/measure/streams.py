@@ -23,6 +23,8 @@ import numpy.typing as npt
 from isthmus.datapath.netns import inside
 
 PORT: Final = 7000
+SOURCE_PORT: Final = 7001
+"""Of what is sent: a namespace may also receive."""
 MOST_LATE: Final = 4
 """Packets that a sender which was held up sends at once; the others it does not send at all."""
 
@@ -196,7 +198,7 @@ def _send(sources: Sequence[Source], rate: int, ready: Event, stop: Event, said:
         for namespace in {source.namespace: None for source in sources}:
             with inside(namespace):
                 made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                made.bind(("0.0.0.0", PORT))
+                made.bind(("0.0.0.0", SOURCE_PORT))
                 sockets[namespace] = made
         calls = [(sockets[source.namespace].sendto, (source.address, PORT)) for source in sources]
         period = 1_000_000_000 // rate
