@@ -324,6 +324,13 @@ struct fib {
 	__u32 default_route; /* where the rest says nothing; 0: none */
 };
 
+/* A line of a bunch: learned routes whose prefixes begin with the same bits. */
+struct bunch_line {
+	__u64 prefixes[5]; /* two in each: a one, 30 bits with a one where the prefix ends, and 0 */
+	__u16 slots[10]; /* above those of the configuration, from 1 on; 0: there is no route */
+	__u32 pad;
+};
+
 /* How packets leave toward one VPC on one port. */
 struct attachment {
 	struct addr icmp_source[2];

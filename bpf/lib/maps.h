@@ -55,12 +55,14 @@ TABLE(exits, exit, 1)
 struct line {
 	union {
 		__u32 entries[LINE_ENTRIES];
-		struct {
-			__u64 prefixes[LINE_ROUTES / 2];
-			__u16 slots[LINE_ROUTES];
-		};
+		struct bunch_line bunch;
 	};
 };
+
+_Static_assert(sizeof(struct bunch_line) == LINE_ENTRIES * sizeof(__u32), "a line of a bunch is one of entries");
+
+/* For the loader, which compares layouts: clang leaves out of BTF what only inner maps hold. */
+const volatile struct line *const volatile a_line = 0;
 
 /* Lines, a chunk at a time, so that memory follows the routes. */
 struct chunk {

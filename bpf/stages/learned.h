@@ -31,8 +31,8 @@ static __always_inline __u32 entry_at(__u32 number, __u32 place)
 }
 
 /* Where the slot of the route stands that is known by this bit, in 16-bit words from the first line. */
-#define BIT_PLACE(bit)                                                                                   \
-	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct line, slots) / 2 + \
+#define BIT_PLACE(bit)                                                                                         \
+	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct bunch_line, slots) / 2 + \
 	 (bit) / 32 * (LINE_ROUTES / 2) + (bit) % 32 % (LINE_ROUTES / 2))
 
 /* The upper six bits of the product with this number differ for each bit of a word (Leiserson, Prokop, Randall 1998). */
@@ -69,7 +69,7 @@ static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
 		line = &lines[(number + i) % CHUNK_LINES];
 #pragma clang loop unroll(full)
 		for (__u32 j = 0; j < LINE_ROUTES / 2; j++) {
-			__u64 prefixes = *(volatile __u64 *)&line->prefixes[j];
+			__u64 prefixes = *(volatile __u64 *)&line->bunch.prefixes[j];
 			__u64 differ = (prefixes ^ twice) - (prefixes ^ (prefixes - 0x100000001ull));
 
 			none_here |= (differ & 0x8000000080000000ull) >> (31 - j);

@@ -137,7 +137,7 @@ class Traffic:
         self._set("leaves_by", second << 32 | first)
         context = struct.pack("=6I", 0, 64, 0, self._ifindex["n1"], 0, 0)
         arrived: list[int] = []
-        while not arrived or arrived[-1] < 0.98 * self._packets:  # the rest: martians
+        while not arrived or arrived[-1] < 0.98 * self._packets:
             assert len(arrived) < TRIES, f"{arrived} of {self._packets} packets arrived"
             self._set("next", 0)
             self._set("arrived", 0)

@@ -25,9 +25,8 @@ Content = tuple[object, ...]
 Change = tuple[int, Content | None]
 """From this address on: what of the route packets are told, None where there is no route."""
 
-ROOTS: Final[dict[Family, tuple[tuple[int, int], ...]]] = {4: ((1024, 16), (32768, 24)), 6: ((1024, 16), (32768, 24))}
-"""From so many routes on a root takes so many bits, before that four; with half as many it goes back."""
-LEAST_ROOT: Final = 4
+ROOTS: Final = ((0, 4), (1024, 16), (32768, 24))
+"""From so many routes on a root takes so many bits; with half as many it goes back."""
 
 _COVERS_AT_ONCE: Final = 1 << 11  # prefixes, each of which asks for every length
 
@@ -147,8 +146,8 @@ class LearnedTable:
     def _fit(self, family: Family) -> None:
         """Have a root of the size that so many routes want; packets go from the old to the new by one write."""
         table, count = self._tables[family], len(self._routes[family])
-        least = max((bits for limit, bits in ROOTS[family] if count >= limit), default=LEAST_ROOT)
-        most = max((bits for limit, bits in ROOTS[family] if count >= limit // 2), default=LEAST_ROOT)
+        least = max(bits for limit, bits in ROOTS if count >= limit)
+        most = max(bits for limit, bits in ROOTS if count >= limit // 2)
         if least <= table.root_bits <= most:
             return
         old = table.resize(least if table.root_bits < least else most)

@@ -236,6 +236,14 @@ FIB = record(
     Field("root", "__u32", 1, "first of the root's lines, below the bits it takes; 0: there is none"),
     Field("default_route", "__u32", 1, "where the rest says nothing; 0: none"),
 )
+LINE_ROUTES = 10
+BUNCH_LINE = record(
+    "bunch_line",
+    "A line of a bunch: learned routes whose prefixes begin with the same bits.",
+    Field("prefixes", "__u64", LINE_ROUTES // 2, "two in each: a one, 30 bits with a one where the prefix ends, and 0"),
+    Field("slots", "__u16", LINE_ROUTES, "above those of the configuration, from 1 on; 0: there is no route"),
+    Field("pad", "__u32"),
+)
 ATTACHMENT = record(
     "attachment",
     "How packets leave toward one VPC on one port.",
@@ -352,10 +360,6 @@ FIB_KIND_SHIFT = 29
 FIB_BITS_SHIFT = 27
 """A root of a learned table: the bits of an address that it takes at once stand above this bit."""
 LINE_ENTRIES = 16
-LINE_ROUTES = 10
-"""A line of a bunch: prefixes of routes, two in a 64-bit word, then their slots in 16 bits each. A prefix: a one, 30
-bits of what follows the bits that led here, but for a one that marks where the prefix ends, and 0. A slot: above
-those of the configuration, from 1 on; 0: there is none."""
 BUNCH_LINES = 4
 """Lines of the largest bunch."""
 CHUNK_LINES = 4096

@@ -104,9 +104,8 @@ class Exact:
         """The slot of each, made where there is none; equal prefixes have one slot."""
         if self._used + len(prefixes) > self._limit:
             slots = self.find(prefixes)
-            known = slots[slots >= 0]
-            if self._used + len(slots) - len(known) > self._limit:
-                self._grow(len(slots) - int(self._numbered()[known].sum()))  # those without a number have to come again
+            if self._used + int((slots < 0).sum()) > self._limit:
+                self._grow(slots)
         found = np.empty(len(prefixes), np.int64)
         left, at, step = np.arange(len(prefixes)), self._home(prefixes), 0
         while len(left):
@@ -164,9 +163,12 @@ class Exact:
         self._used = 0
         self.built += 1
 
-    def _grow(self, more: int) -> None:
-        """Build it anew, without what has no number, and with room for more."""
-        slots = np.flatnonzero(self._numbered())
+    def _grow(self, wanted: Slots) -> None:
+        """Build it anew, without what has no number, and with room for what is wanted, which stands in these slots (-1:
+        in none)."""
+        numbered = np.logical_or.reduce([column.numbers != NONE for column in self.columns])
+        more = len(wanted) - int(numbered[wanted[wanted >= 0]].sum())
+        slots = np.flatnonzero(numbered)
         prefixes, kept = self.prefixes(slots), [column.numbers[slots] for column in self.columns]
         capacity = _LEAST
         while capacity * 6 // 10 < len(slots) + more:
@@ -175,11 +177,6 @@ class Exact:
         slots = self.place(prefixes)
         for column, numbers in zip(self.columns, kept, strict=True):
             column.set(slots, numbers)
-
-    def _numbered(self) -> npt.NDArray[np.bool_]:
-        """Slots whose prefix has a number."""
-        found: npt.NDArray[np.bool_] = np.logical_or.reduce([column.numbers != NONE for column in self.columns])
-        return found
 
     def _home(self, prefixes: Prefixes) -> Slots:
         mixed: Halves = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH

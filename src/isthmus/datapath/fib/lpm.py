@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.datapath.fib.blocks import SIZES, Blocks, Numbers, Words, fence
-from isthmus.tables.layout import FIB_BITS_SHIFT, FIB_KIND_SHIFT, FIB_MORE, LINE_ENTRIES, LINE_ROUTES
+from isthmus.tables.layout import FIB_BITS_SHIFT, FIB_KIND_SHIFT, FIB_MORE, LINE_ENTRIES, LINE_ROUTES, RECORDS
 from isthmus.tables.prefixes import Halves
 
 _NODE_BITS: Final = 4
@@ -28,6 +28,7 @@ _AT_ONCE: Final = 1 << 20  # entries looked at in one piece
 _NUMBER: Final = np.uint32((1 << FIB_KIND_SHIFT) - 1)
 _BUNCH: Final = FIB_MORE | 1 << FIB_KIND_SHIFT  # entries from here on lead to one
 _PLACES: Final = LINE_ROUTES * SIZES[-1]  # routes of the largest bunch, the last included
+_FIRST_SLOT: Final = RECORDS["bunch_line"].layout["slots"][0] // 2
 _LONGEST: Final = 29  # bits of a prefix in a bunch
 _ALL: Final = np.uint32(3 << 30)  # the prefix of no bits: the last route of a bunch, and what is free behind it
 _GUARD: Final = np.uint32(1 << 31)
@@ -42,7 +43,7 @@ def _words(size: int) -> tuple[Numbers, Numbers]:
     line, pair = np.divmod(pair, LINE_ROUTES // 2)
     return (
         LINE_ENTRIES * line + 2 * pair + half,
-        2 * LINE_ENTRIES * line + LINE_ROUTES * 2 + LINE_ROUTES // 2 * half + pair,
+        2 * LINE_ENTRIES * line + _FIRST_SLOT + LINE_ROUTES // 2 * half + pair,
     )
 
 
@@ -105,7 +106,7 @@ class LongestPrefix:
                 at, hi, lo, values = at[left], hi[left], lo[left], values[left]
                 if not len(at):
                     break
-            at = (entries[at] & _NUMBER).astype(np.int64) * LINE_ENTRIES + _nibble(hi, lo, depth)
+            at = _lines(entries[at]) * LINE_ENTRIES + _nibble(hi, lo, depth)
             depth += _NODE_BITS
         else:
             self._write(at, 1 << (depth - length), values, length)
@@ -135,7 +136,7 @@ class LongestPrefix:
         """Leave everything; lines are freed, the root comes back for ``free_root``. The word is 0 from now on."""
         for _, _, entries, _ in self._levels():
             for kind, size in enumerate((1, *SIZES)):
-                self._blocks.give((entries[_is_kind(entries, kind)] & _NUMBER).astype(np.int64), size)
+                self._blocks.give(_lines(entries[_is_kind(entries, kind)]), size)
         old = self._root, self._root_bits
         self._root = self._root_bits = self._lines = 0
         return old
@@ -179,7 +180,7 @@ class LongestPrefix:
                         at_lo = at_lo | nibble.astype(np.uint64) << np.uint64(124 - depth)
                     nodes = _is_node(values)
                     if nodes.any():
-                        following.append(((values[nodes] & _NUMBER).astype(np.int64), at_hi[nodes], at_lo[nodes]))
+                        following.append((_lines(values[nodes]), at_hi[nodes], at_lo[nodes]))
                     yield at_hi, at_lo, values, depth + _NODE_BITS
             level, depth = following, depth + _NODE_BITS
 
@@ -221,7 +222,7 @@ class LongestPrefix:
         while len(said) < 1 << root_bits:
             inner = np.flatnonzero(said >= FIB_MORE)
             self._deepen(at[inner])
-            nodes = (entries[at[inner]] & _NUMBER).astype(np.int64)
+            nodes = _lines(entries[at[inner]])
             gone.append(nodes)
             said = np.repeat(said[:, None], LINE_ENTRIES, axis=1)
             said[inner] = self._rows(nodes)
@@ -295,7 +296,7 @@ class LongestPrefix:
         for kind, size in enumerate(SIZES, 1):
             some = np.flatnonzero(_is_kind(leads, kind))
             if len(some):
-                at = (leads[some] & _NUMBER).astype(np.int64)[:, None] * LINE_ENTRIES
+                at = _lines(leads[some])[:, None] * LINE_ENTRIES
                 prefixes[some, : size * LINE_ROUTES] = self._blocks.entries[at + _PREFIXES_AT[kind]]
                 short = self._halves()[2 * at + _SLOTS_AT[kind]]
                 slots[some, : size * LINE_ROUTES] = np.where(short, short + self._before, 0)
@@ -306,7 +307,7 @@ class LongestPrefix:
         order = ((prefixes & -prefixes) - np.uint32(1)).argsort(axis=1, kind="stable")  # the longest first, free last
         prefixes, slots = np.take_along_axis(prefixes, order, 1), np.take_along_axis(slots, order, 1)
         prefixes[prefixes == _FREE] = _ALL
-        last = (prefixes == _ALL).argmax(axis=1)
+        _, last = _last(prefixes)
         leads = slots[:, 0].copy()
         least = 0
         for kind, size in enumerate(SIZES, 1):
@@ -328,7 +329,7 @@ class LongestPrefix:
         fence()
         entries[spots] = leads
         for kind, size in enumerate(SIZES, 1):
-            gone = (old[_is_kind(old, kind)] & _NUMBER).astype(np.int64)
+            gone = _lines(old[_is_kind(old, kind)])
             self._blocks.give(gone, size)
             self._lines -= size * len(gone)
 
@@ -341,8 +342,7 @@ class LongestPrefix:
         made = self._blocks.take(len(spots))
         self._lines += len(made)
         prefixes, slots = self._open(entries[spots])
-        last = (prefixes == _ALL).argmax(axis=1)
-        entries[made[:, None] * LINE_ENTRIES + _ENTRIES] = slots[np.arange(len(spots)), last][:, None]
+        entries[made[:, None] * LINE_ENTRIES + _ENTRIES] = slots[_last(prefixes)][:, None]
         of, place = np.nonzero(prefixes != _ALL)
         prefixes, slots = prefixes[of, place], slots[of, place]
         inside = made[of] * LINE_ENTRIES + (prefixes >> np.uint32(31 - _NODE_BITS) & np.uint32(15)).astype(np.int64)
@@ -388,7 +388,7 @@ class LongestPrefix:
             leads, values, nodes = now[inner], values[inner], _is_node(now[inner])
             if not nodes.all():
                 self._replace_last(leads[~nodes], values[~nodes], length)
-            below, values = (leads[nodes] & _NUMBER).astype(np.int64) * LINE_ENTRIES, values[nodes]
+            below, values = _lines(leads[nodes]) * LINE_ENTRIES, values[nodes]
             for some in _pieces(len(below), _AT_ONCE // LINE_ENTRIES):
                 index = (below[some][:, None] + _ENTRIES).reshape(-1)
                 self._replace(index, np.repeat(values[some], LINE_ENTRIES), length)
@@ -396,9 +396,9 @@ class LongestPrefix:
     def _replace_last(self, leads: Words, values: Words, length: int) -> None:
         """What holds in bunches where none of their routes does."""
         prefixes, slots = self._open(leads)
-        last = (prefixes == _ALL).argmax(axis=1)
-        mine = self._lengths[slots[np.arange(len(leads)), last]] <= length
-        self._halves()[_slots_at(leads[mine], last[mine])] = self._short(values[mine])
+        last = _last(prefixes)
+        mine = self._lengths[slots[last]] <= length
+        self._halves()[_slots_at(leads[mine], last[1][mine])] = self._short(values[mine])
 
     def _halves(self) -> npt.NDArray[np.uint16]:
         """All memory, for slots in bunches."""
@@ -412,7 +412,7 @@ class LongestPrefix:
         """Entries whose node says one thing say it themselves."""
         entries = self._blocks.entries
         at = at[_is_node(entries[at])]
-        numbers = (entries[at] & _NUMBER).astype(np.int64)
+        numbers = _lines(entries[at])
         rows = self._rows(numbers)
         uniform = (rows[:, 0] < FIB_MORE) & (rows == rows[:, :1]).all(axis=1)
         entries[at[uniform]] = rows[uniform, 0]
@@ -439,9 +439,19 @@ def _is_node(entries: Words) -> npt.NDArray[np.bool_]:
     return _is_kind(entries, 0)
 
 
+def _lines(leads: Words) -> Numbers:
+    """The first lines that entries lead to."""
+    return (leads & _NUMBER).astype(np.int64)
+
+
+def _last(prefixes: Words) -> tuple[Numbers, Numbers]:
+    """Where bunches have the route of no bits."""
+    return np.arange(len(prefixes)), (prefixes == _ALL).argmax(axis=1)
+
+
 def _slots_at(leads: Words, place: Numbers) -> Numbers:
     """Where the slots of routes stand in the bunches that entries lead to, in 16-bit words."""
-    found = 2 * LINE_ENTRIES * (leads & _NUMBER).astype(np.int64)
+    found = 2 * LINE_ENTRIES * _lines(leads)
     for kind in range(1, 1 + len(SIZES)):
         some = _is_kind(leads, kind)
         found[some] += _SLOTS_AT[kind][place[some]]
