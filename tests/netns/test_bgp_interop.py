@@ -200,6 +200,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
             theirs = f"{GATEWAY}-{peer}"
             ip("-n", GATEWAY, "link", "add", peer, "type", "veth", "peer", "name", "gw", "netns", theirs)
             for namespace, link, number in ((GATEWAY, peer, 1), (theirs, "gw", 2)):
+                if any(address.startswith("fe80:") for address in addresses):
+                    # else the kernel makes another, and a BIRD that starts speaks from either
+                    ip("-n", namespace, "link", "set", link, "addrgenmode", "none")
                 for address in addresses:
                     ip("-n", namespace, "addr", "add", address.format(number), "dev", link, "nodad")
                 ip("-n", namespace, "link", "set", link, "up")
