@@ -3,8 +3,8 @@
 ``python -m tests.measure.fib [--scale S] [--family F] [--packets N] [--rounds R]``, as root, on a machine that does
 nothing else. Live frames go over veths through the gateway, to addresses inside random prefixes of the full table, and
 are counted where they arrive; in turn to VPCs that have learned ten routes, and all. Three shapes: each packet asks one
-table; packets ask two full tables in turn (beside one of ten routes); each packet asks two, as both are offered what it
-is for. The time of a packet is that of the whole way, generator and veths included, or of the gateway's program alone,
+table; packets come in by two ports, in turn, and ask a table each; each packet asks two, as both are offered what it is
+for. The time of a packet is that of the whole way, generator and veths included, or of the gateway's program alone,
 by the kernel's own count. Look-ups without packets: in our tables and in the kernel's LPM trie, with the same prefixes.
 """
 
@@ -46,12 +46,12 @@ TRIES: Final = 3
 
 FULL: Final = ("full-a", "full-b")
 FEW: Final = ("few-a", "few-b")
-PEERS: Final = {"p1": FEW[:1], "p2": FULL[:1], "p3": FULL[1:], "p4": FEW, "p5": FULL}
+PEERS: Final = {"p1": FEW[:1], "p2": FULL[:1], "p3": FULL[1:], "p4": FEW, "p5": FULL, "p7": FEW[1:]}
 """By the port that packets enter on: who is asked for the way."""
 WAY_OUT: Final = "6"
 SHAPES: Final = {
     "each asks one": (("p1",), ("p2",)),
-    "two in turn": (("p1",), ("p2", "p3")),
+    "two in turn": (("p1", "p7"), ("p2", "p3")),
     "each asks two": (("p4",), ("p5",)),
 }
 """The ports that packets come in by, in turn: with ten routes, and with all."""

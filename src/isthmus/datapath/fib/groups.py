@@ -36,6 +36,7 @@ PackHop = Callable[[Family, NextHop], bytes | None]
 _Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
+_NUMBER: Final = (1 << 32) - 1
 _ROUTE_DOWN: Final = RECORDS["route"].layout["down"][0]
 _HOP_DOWN: Final = RECORDS["hop"].layout["down"][0]
 
@@ -148,8 +149,9 @@ class Groups:
         known = self._records[family]
         found: Words = known[numbers, lengths]
         if (missing := np.flatnonzero(found == 0)).size:
-            kinds = np.unique(numbers[missing].astype(np.int64) << 8 | lengths[missing])
-            for number, length in ((kind >> 8, kind & 255) for kind in kinds.tolist() if kind >> 8):
+            # those of a length side by side: most routes are of few lengths, whose records so stay in the caches
+            kinds = np.unique(lengths[missing].astype(np.int64) << 32 | numbers[missing])
+            for number, length in ((kind & _NUMBER, kind >> 32) for kind in kinds.tolist() if kind & _NUMBER):
                 try:
                     known[number, length] = self._slot(family, number, length)
                 except TableFull as full:
