@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("martian: redirects cross", PARSE, "if (type == 4 || type == 5)", "if (0)"),
     Mutant("learned: wins over an own route that is longer", "bpf/stages/learned.h", "learned->length > mine->length", "1"),
     Mutant("learned: in a bunch routes stand as they came", LPM, "((prefixes & -prefixes) - np.uint32(1)).argsort", "(prefixes == _FREE).argsort"),
-    Mutant("learned: of a large bunch one line counts", "bpf/stages/learned.h", "if (i >= count)", "if (i >= 1)"),
+    Mutant("learned: of a large bunch the begin counts", "bpf/stages/learned.h", "i >= pairs", "i >= 5"),
     Mutant("learned: the halves of a word are compared as one", "bpf/stages/learned.h", "(prefixes - 0x100000001ull)", "(prefixes - 1)"),
     Mutant("learned: a bunch does not hear of the prefix around it", LPM, "self._replace_last(leads[~nodes], values[~nodes], length)", "pass"),
     Mutant("learned: what is down carries on", PATH, "if (!route || route->down)", "if (!route)"),

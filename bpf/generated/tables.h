@@ -10,12 +10,13 @@
 #define LINK_UNDERLAY 0xffffffffu
 #define TRIE_NODE 0x80000000u
 #define FIB_MORE 0x80000000u
-#define FIB_KIND_SHIFT 0x1du
+#define FIB_KIND_SHIFT 0x1bu
 #define FIB_BITS_SHIFT 0x1bu
-#define LINE_ENTRIES 0x10u
-#define LINE_ROUTES 0xau
-#define BUNCH_LINES 0x4u
-#define CHUNK_LINES 0x1000u
+#define UNIT_ENTRIES 0x8u
+#define NODE_UNITS 0x2u
+#define BUNCH_UNITS 0x8u
+#define PAIR_ENTRIES 0x3u
+#define CHUNK_UNITS 0x2000u
 #define CANDIDATE_LAST 0x1u
 #define SIDE_HAS_RULES 0x1u
 #define SIDE_OPENS 0x2u
@@ -320,15 +321,8 @@ struct hop {
 
 /* What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write. */
 struct fib {
-	__u32 root; /* first of the root's lines, below the bits it takes; 0: there is none */
+	__u32 root; /* where the root begins, below the bits it takes; 0: there is none */
 	__u32 default_route; /* where the rest says nothing; 0: none */
-};
-
-/* A line of a bunch: learned routes whose prefixes begin with the same bits. */
-struct bunch_line {
-	__u64 prefixes[5]; /* two in each: a one, 30 bits with a one where the prefix ends, and 0 */
-	__u16 slots[10]; /* above those of the configuration, from 1 on; 0: there is no route */
-	__u32 pad;
 };
 
 /* How packets leave toward one VPC on one port. */

@@ -51,25 +51,12 @@ TABLE(adjacencies, neighbour, 1)
 /* Ports by their slot in `ports`, for what leaves through a tunnel. */
 TABLE(exits, exit, 1)
 
-/* A line of a learned table: what a processor fetches at once. */
-struct line {
-	union {
-		__u32 entries[LINE_ENTRIES];
-		struct bunch_line bunch;
-	};
-};
-
-_Static_assert(sizeof(struct bunch_line) == LINE_ENTRIES * sizeof(__u32), "a line of a bunch is one of entries");
-
-/* For the loader, which compares layouts: clang leaves out of BTF what only inner maps hold. */
-const volatile struct line *const volatile a_line = 0;
-
-/* Lines, a chunk at a time, so that memory follows the routes. */
+/* Memory of learned tables, a chunk at a time, so that it follows the routes. */
 struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, CHUNK_LINES * sizeof(struct line));
+	__uint(value_size, CHUNK_UNITS * UNIT_ENTRIES * sizeof(__u32));
 	__uint(max_entries, 1);
 };
 

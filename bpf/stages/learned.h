@@ -2,8 +2,8 @@
 /*
  * Learned routes, up to full Internet tables. A table is a root that takes up to 24 bits of the address at once (24, for IPv4, is
  * DIR-24-8: Gupta, Lin, McKeown 1998), and below it nodes that take four each, or, where few routes are left, a bunch: these routes,
- * to be looked through. A node is one line of the cache, a bunch one, two or four. User space changes entries in place, by one write
- * each: a node or bunch is filled before an entry leads to it, and is another's only when no packet can hold it.
+ * to be looked through. A node is one line of the cache, a bunch half a line to four. User space changes entries in place, by one
+ * write each: a node or bunch is filled before an entry leads to it, and is another's only when no packet can hold it.
  */
 #pragma once
 #include "lib/address.h"
@@ -13,11 +13,16 @@
 #define FIB_KIND(entry) ((entry) >> FIB_KIND_SHIFT) /* FIB_NODE, or more: a bunch */
 #define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
 #define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
+#define CHUNK_ENTRIES	(CHUNK_UNITS * UNIT_ENTRIES)
+#define PAIRS(units)	((units) * UNIT_ENTRIES * 43 / 128) /* of routes, in a bunch of so many units; processors divide by 3 slowly */
+#define MAY_END(pairs)	(((pairs) * PAIR_ENTRIES + PAIR_ENTRIES - 1) % UNIT_ENTRIES < PAIR_ENTRIES) /* a bunch has so many */
 
-/* The chunk that a line is in, whose number is below CHUNK_LINES there. */
-static __always_inline struct line *chunk_of(__u32 number)
+_Static_assert(PAIRS(BUNCH_UNITS) == BUNCH_UNITS * UNIT_ENTRIES / PAIR_ENTRIES, "43 / 128 is 1 / 3 up to here");
+
+/* The chunk that a unit is in, whose number is below CHUNK_UNITS there. */
+static __always_inline __u32 *chunk_of(__u32 number)
 {
-	__u32 of_chunk = number / CHUNK_LINES, first = 0;
+	__u32 of_chunk = number / CHUNK_UNITS, first = 0;
 	void *chunk = bpf_map_lookup_elem(&chunks, &of_chunk);
 
 	return chunk ? bpf_map_lookup_elem(chunk, &first) : NULL;
@@ -25,15 +30,13 @@ static __always_inline struct line *chunk_of(__u32 number)
 
 static __always_inline __u32 entry_at(__u32 number, __u32 place)
 {
-	struct line *lines = chunk_of(number);
+	__u32 *entries = chunk_of(number);
 
-	return lines ? *(volatile __u32 *)&lines[number % CHUNK_LINES].entries[place & (LINE_ENTRIES - 1)] : 0;
+	return entries ? *(volatile __u32 *)&entries[(number * UNIT_ENTRIES + place) % CHUNK_ENTRIES] : 0;
 }
 
-/* Where the slot of the route stands that is known by this bit, in 16-bit words from the first line. */
-#define BIT_PLACE(bit)                                                                                         \
-	((bit) % 32 / (LINE_ROUTES / 2) * (sizeof(struct line) / 2) + offsetof(struct bunch_line, slots) / 2 + \
-	 (bit) / 32 * (LINE_ROUTES / 2) + (bit) % 32 % (LINE_ROUTES / 2))
+/* Where, behind all prefixes, the slot of the route stands that is known by this bit, in 16-bit words. */
+#define BIT_PLACE(bit) (2 * ((bit) % 32) + (bit) / 32)
 
 /* The upper six bits of the product with this number differ for each bit of a word (Leiserson, Prokop, Randall 1998). */
 #define BIT_NUMBERS 0x03f79d71b4cb0a89ull
@@ -55,30 +58,25 @@ static const __u8 bit_places[64] = {
 static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
 {
 	__u64 twice = (address >> 1 & 0x7ffffffe) * 0x100000001ull, none, fits;
-	__u32 number = entry & FIB_NUMBER, count = 1u << ((FIB_KIND(entry) - 1) & 3), place, slot;
-	struct line *lines = chunk_of(number), *line;
+	__u32 first = (entry & FIB_NUMBER) % CHUNK_UNITS, pairs = PAIRS(FIB_KIND(entry) - FIB_NODE), place, slot;
+	__u32 *entries = chunk_of(entry & FIB_NUMBER);
 
-	if (!lines)
+	if (!entries || first > CHUNK_UNITS - BUNCH_UNITS) /* none begins so late in a chunk */
 		return 0;
-	none = (__u32)(~0u << count * (LINE_ROUTES / 2)); /* lines that are not its own */
-	for (__u32 i = 0; i < BUNCH_LINES; i++) {
-		__u64 none_here = 0;
-
-		if (i >= count)
-			break;
-		line = &lines[(number + i) % CHUNK_LINES];
+	none = (__u32)(~0u << pairs); /* what is behind its own */
 #pragma clang loop unroll(full)
-		for (__u32 j = 0; j < LINE_ROUTES / 2; j++) {
-			__u64 prefixes = *(volatile __u64 *)&line->bunch.prefixes[j];
-			__u64 differ = (prefixes ^ twice) - (prefixes ^ (prefixes - 0x100000001ull));
+	for (__u32 i = 0; i < PAIRS(BUNCH_UNITS); i++) {
+		__u64 prefixes, differ;
 
-			none_here |= (differ & 0x8000000080000000ull) >> (31 - j);
-		}
-		none |= none_here << i * (LINE_ROUTES / 2);
+		if (MAY_END(i) && i >= pairs)
+			break;
+		prefixes = ((volatile __u64 *)&entries[first * UNIT_ENTRIES])[i];
+		differ = (prefixes ^ twice) - (prefixes ^ (prefixes - 0x100000001ull));
+		none |= (differ & 0x8000000080000000ull) >> (31 - i);
 	}
 	fits = ~none & (none + 1);
-	place = number % CHUNK_LINES * (sizeof(*lines) / 2) + bit_places[fits * BIT_NUMBERS >> 58];
-	slot = ((volatile __u16 *)lines)[place % (CHUNK_LINES * sizeof(*lines) / 2)];
+	place = 2 * (first * UNIT_ENTRIES + 2 * pairs) + bit_places[fits * BIT_NUMBERS >> 58];
+	slot = ((volatile __u16 *)entries)[place % (2 * CHUNK_ENTRIES)];
 	return slot ? slot + route_capacity - 1 : 0;
 }
 
@@ -96,7 +94,7 @@ static __always_inline struct lead learned_lead(__u64 fib, __u64 hi, __u64 lo)
 	if (root) {
 		__u64 top = hi >> (64 - bits);
 
-		entry = entry_at((root & ((1u << FIB_BITS_SHIFT) - 1)) + top / LINE_ENTRIES, top);
+		entry = entry_at((root & ((1u << FIB_BITS_SHIFT) - 1)) + top / UNIT_ENTRIES, top % UNIT_ENTRIES);
 		hi = hi << bits | lo >> (64 - bits);
 		lo <<= bits;
 		for (int i = 0; i < DEEPEST_NODE && FIB_KIND(entry) == FIB_NODE; i++) {

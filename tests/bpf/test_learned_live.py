@@ -19,7 +19,7 @@ from isthmus.datapath.learned import LearnedTable
 from isthmus.datapath.libbpf import BpfMap
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
-from isthmus.tables.layout import BUNCH_LINES, CHUNK_LINES, LINE_ENTRIES
+from isthmus.tables.layout import CHUNK_UNITS, UNIT_ENTRIES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
@@ -95,9 +95,9 @@ def test_flows_follow_routes_that_come_and_go(place: Bench) -> None:
     assert router(sent(place, "8.8.8.8")) == 1
 
 
-@pytest.mark.parametrize("count", [1, 9, 10, 19, 20, 39, 40])
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 10, 15, 16, 19, 20, 25, 26, 31, 32, 35, 36, 41, 42])
 def test_every_route_of_a_bunch_is_found(place: Bench, count: int) -> None:
-    """The last that one, two and four lines hold, and the first that they do not."""
+    """The last that a bunch of each size holds, and the first that it does not."""
     table, rng = place.path.learned("isp"), random.Random(count)
     table.clear()
     ways = {f"8.{number}.0.0/{rng.randrange(16, 25)}": rng.randrange(2) for number in rng.sample(range(128), count)}
@@ -139,15 +139,15 @@ def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:
 
 
 def test_blocks_rest_until_packets_have_left_them() -> None:
-    inner = BpfMap.create(2, "inner", 4, 4 * LINE_ENTRIES * CHUNK_LINES, 1, 1 << 10)
+    inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
     outer = BpfMap.create(12, "outer", 4, 4, 8, inner=inner)
     waited: list[None] = []
     blocks = Blocks(outer, lambda: waited.append(None))
     try:
-        given = blocks.take(8 * CHUNK_LINES - BUNCH_LINES)[: 2 * CHUNK_LINES]  # of all there are
-        blocks.give(given)
+        given = blocks.take(63 * 8 * 16 - 16, 8)[:1000]  # of all there are
+        blocks.give(given, 8)
         assert not waited
-        assert sorted(blocks.take(len(given))) == sorted(given)
+        assert sorted(blocks.take(len(given), 8)) == sorted(given)
         assert waited
     finally:
         blocks.close()

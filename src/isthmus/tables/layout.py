@@ -233,16 +233,8 @@ HOP = record(
 FIB = record(
     "fib",
     "What a VPC has learned in one family: by number of the VPC * 2 + family. Changed in place, by one write.",
-    Field("root", "__u32", 1, "first of the root's lines, below the bits it takes; 0: there is none"),
+    Field("root", "__u32", 1, "where the root begins, below the bits it takes; 0: there is none"),
     Field("default_route", "__u32", 1, "where the rest says nothing; 0: none"),
-)
-LINE_ROUTES = 10
-BUNCH_LINE = record(
-    "bunch_line",
-    "A line of a bunch: learned routes whose prefixes begin with the same bits.",
-    Field("prefixes", "__u64", LINE_ROUTES // 2, "two in each: a one, 30 bits with a one where the prefix ends, and 0"),
-    Field("slots", "__u16", LINE_ROUTES, "above those of the configuration, from 1 on; 0: there is no route"),
-    Field("pad", "__u32"),
 )
 ATTACHMENT = record(
     "attachment",
@@ -354,16 +346,23 @@ FRAGMENT = record(
 
 TRIE_NODE = 1 << 31
 FIB_MORE = 1 << 31
-"""An entry of a learned table: the slot of a route, 0 for none, or this | FIB_KIND | the first line that knows more."""
-FIB_KIND_SHIFT = 29
-"""Kinds of what knows more: 0: a node, a line of entries; n: a bunch of 2 ** (n - 1) lines."""
+"""An entry of a learned table: the slot of a route, 0 for none, or this | FIB_KIND | where more is known: a number of
+units."""
+FIB_KIND_SHIFT = 27
+"""Kinds of what knows more: 0: a node; n: a bunch of n units."""
 FIB_BITS_SHIFT = 27
 """A root of a learned table: the bits of an address that it takes at once stand above this bit."""
-LINE_ENTRIES = 16
-BUNCH_LINES = 4
-"""Lines of the largest bunch."""
-CHUNK_LINES = 4096
-"""Lines of learned tables come in chunks of so many: the one value of an inner map of the array `chunks`."""
+UNIT_ENTRIES = 8
+"""Memory of learned tables is counted in units of so many entries, half a line of the processor's cache."""
+NODE_UNITS = 2
+BUNCH_UNITS = 8
+"""Of the largest bunch."""
+PAIR_ENTRIES = 3
+"""Two routes of a bunch take the room of so many entries. All prefixes stand first, two in a 64-bit word, the lower half
+for the first half of the routes: a one, 30 bits with a one where the prefix ends, and 0. Behind them the slots, in the
+order of the words' halves, 16 bits each: above those of the configuration, from 1 on; 0: there is no route."""
+CHUNK_UNITS = 8192
+"""Units come in chunks of so many: the one value of an inner map of the array `chunks`."""
 MAX_HOPS = 64
 """Equal next hops of one route that share its traffic; the compiler keeps the first so many."""
 LINK_UNDERLAY = 0xFFFFFFFF
@@ -380,10 +379,11 @@ FLAGS = {
     "FIB_MORE": FIB_MORE,
     "FIB_KIND_SHIFT": FIB_KIND_SHIFT,
     "FIB_BITS_SHIFT": FIB_BITS_SHIFT,
-    "LINE_ENTRIES": LINE_ENTRIES,
-    "LINE_ROUTES": LINE_ROUTES,
-    "BUNCH_LINES": BUNCH_LINES,
-    "CHUNK_LINES": CHUNK_LINES,
+    "UNIT_ENTRIES": UNIT_ENTRIES,
+    "NODE_UNITS": NODE_UNITS,
+    "BUNCH_UNITS": BUNCH_UNITS,
+    "PAIR_ENTRIES": PAIR_ENTRIES,
+    "CHUNK_UNITS": CHUNK_UNITS,
     "CANDIDATE_LAST": 1,
     "SIDE_HAS_RULES": 1,
     "SIDE_OPENS": 2,

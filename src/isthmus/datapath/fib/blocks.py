@@ -1,9 +1,9 @@
 """Memory of learned tables, which packets read: it grows and shrinks, and changes in place.
 
-Its unit is the line, 64 bytes, which is what a processor fetches at once: 16 entries, or 8 routes. A block is one, two
-or four lines side by side. Lines come in chunks, each an array of its own in a map of maps. All chunks are mapped side
-by side into one range of addresses, so that for Python they are a single array: entry e of line n is
-``entries[16 * n + e]``.
+It is counted in units of 32 bytes, half of what a processor fetches at once: 8 entries. A block is one to eight units
+side by side, and lies in as few lines of the cache as it can. Blocks of one size are cut from slabs, and slabs from
+chunks, each an array of its own in a map of maps. All chunks are mapped side by side into one range of addresses, so
+that for Python they are a single array: entry e of unit n is ``entries[8 * n + e]``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import mmap
 import os
 from collections.abc import Callable
 from ctypes import c_int, c_long, c_size_t, c_uint32, c_void_p
-from itertools import pairwise
 from threading import Lock
 from typing import Final
 
@@ -22,17 +21,18 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import BUNCH_LINES, CHUNK_LINES, LINE_ENTRIES
+from isthmus.tables.layout import BUNCH_UNITS, CHUNK_UNITS, UNIT_ENTRIES
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
 
-SIZES: Final = (1, 2, 4)
-"""Lines of a block. None lies in two chunks."""
+SIZES: Final = range(1, BUNCH_UNITS + 1)
+"""Units of a block. None lies in two chunks."""
 
-_LINE_BYTES: Final = 4 * LINE_ENTRIES
-_CHUNK_BYTES: Final = CHUNK_LINES * _LINE_BYTES
-_CHUNK_BLOCKS: Final = CHUNK_LINES // BUNCH_LINES  # of the largest size
+_UNIT_BYTES: Final = 4 * UNIT_ENTRIES
+_CHUNK_BYTES: Final = CHUNK_UNITS * _UNIT_BYTES
+_SLAB: Final = 128  # units
+_CHUNK_SLABS: Final = CHUNK_UNITS // _SLAB - 1  # packets read as if a bunch were the largest: none is at the end
 _NO_ACCESS: Final = 0  # PROT_NONE
 _ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
@@ -43,7 +43,7 @@ _RESTING: Final = 1 << 14  # blocks of a size that may rest until they are waite
 
 
 class _Pool:
-    """Blocks of one size to be had, by their first lines."""
+    """Blocks of one size to be had, by their first units."""
 
     def __init__(self) -> None:
         self.free: Numbers = np.empty(0, np.int64)  # the next to be given stands last
@@ -61,17 +61,18 @@ class _Pool:
 
 
 class Blocks:
-    """Gives out blocks, by their first line; line 0 is never one. ``wait``: returns when no packet holds what it read
+    """Gives out blocks, by their first unit; unit 0 is never one. ``wait``: returns when no packet holds what it read
     before."""
 
     def __init__(self, chunks: BpfMap, wait: Callable[[], None]) -> None:
         self._map, self._wait = chunks, wait
         self._base = _mmap(None, chunks.max_entries * _CHUNK_BYTES, _NO_ACCESS, mmap.MAP_PRIVATE | _PRIVATE, -1)
-        words = (c_uint32 * (chunks.max_entries * CHUNK_LINES * LINE_ENTRIES)).from_address(self._base)
+        words = (c_uint32 * (chunks.max_entries * CHUNK_UNITS * UNIT_ENTRIES)).from_address(self._base)
         self.entries: Words = np.ctypeslib.as_array(words)
         self._nothing = self._chunk("isthmus_nothing")
         self._here = np.zeros(chunks.max_entries, np.bool_)  # chunks that exist
         self._pools = {size: _Pool() for size in SIZES}
+        self._slabs: Numbers = np.empty(0, np.int64)  # free ones, the next to be cut first
 
     def close(self) -> None:
         """Give the addresses back; the memory is the maps'."""
@@ -84,8 +85,8 @@ class Blocks:
         """Bytes of all chunks."""
         return int(self._here.sum()) * _CHUNK_BYTES
 
-    def take(self, count: int, size: int = 1) -> Numbers:
-        """So many blocks of so many lines, with anything in them. Raises ``TableFull``."""
+    def take(self, count: int, size: int) -> Numbers:
+        """So many blocks of so many units, with anything in them. Raises ``TableFull``."""
         pool = self._pools[size]
         lack = count - len(pool.free)
         if lack > 0:
@@ -99,41 +100,40 @@ class Blocks:
         taken, pool.free = pool.free[at:][::-1], pool.free[:at]
         return taken
 
-    def give(self, numbers: Numbers, size: int = 1) -> None:
+    def give(self, numbers: Numbers, size: int) -> None:
         """Give blocks back that no table leads to; packets may hold them still."""
         if len(numbers):
             self._pools[size].limbo.append(numbers)
 
-    def take_run(self, lines: int) -> int:
-        """The first of so many consecutive lines, all zeros, in chunks of their own. Raises ``TableFull``."""
-        chunks = -(-lines // CHUNK_LINES)
+    def take_run(self, units: int) -> int:
+        """The first of so many consecutive units, all zeros, in chunks of their own. Raises ``TableFull``."""
+        chunks = -(-units // CHUNK_UNITS)
         used = np.concatenate(([0], np.cumsum(self._here)))
         runs = np.flatnonzero(used[1 + chunks :] == used[1:-chunks])
         if not len(runs):
             raise self._full()
-        first = 1 + int(runs[0])  # chunk 0 has line 0
+        first = 1 + int(runs[0])  # chunk 0 has unit 0
         self._add(np.arange(first, first + chunks))
-        return first * CHUNK_LINES
+        return first * CHUNK_UNITS
 
-    def give_run(self, first: int, lines: int) -> None:
+    def give_run(self, first: int, units: int) -> None:
         """Give a run back, which no packet holds any more."""
-        self._remove(np.arange(first // CHUNK_LINES, -(-(first + lines) // CHUNK_LINES)))
+        self._remove(np.arange(first // CHUNK_UNITS, -(-(first + units) // CHUNK_UNITS)))
 
     def trim(self) -> None:
         """Give chunks back that are wholly free, beyond some that may be needed soon."""
         self._wait()
         self._settle()
-        for size, into in pairwise(SIZES):
-            free = self._pools[size].free
-            larger, place, count = np.unique(free // into, return_inverse=True, return_counts=True)
-            whole = count == into // size
-            self._pools[size].free = free[~whole[place]]
-            self._pools[into].add(larger[whole] * into)
-        pool = self._pools[BUNCH_LINES]
-        free = np.bincount(pool.free // CHUNK_LINES, minlength=len(self._here))
+        for size, pool in self._pools.items():
+            slabs, place, count = np.unique(pool.free // _SLAB, return_inverse=True, return_counts=True)
+            whole = count == _SLAB // size
+            pool.free = pool.free[~whole[place]]
+            self._slabs = np.concatenate((slabs[whole], self._slabs))
+        chunk = self._slabs * _SLAB // CHUNK_UNITS
+        free = np.bincount(chunk, minlength=len(self._here))
         gone = np.zeros(len(self._here), np.bool_)
-        gone[np.flatnonzero(free == _CHUNK_BLOCKS)[_SLACK:]] = True
-        pool.free = pool.free[~gone[pool.free // CHUNK_LINES]]
+        gone[np.flatnonzero(free == _CHUNK_SLABS)[_SLACK:]] = True
+        self._slabs = self._slabs[~gone[chunk]]
         self._remove(np.flatnonzero(gone))
 
     def _settle(self) -> None:
@@ -141,27 +141,26 @@ class Blocks:
             pool.settle()
 
     def _cut(self, lack: int, size: int) -> None:
-        """More blocks of a size: larger ones are cut, or memory is added."""
-        if size == BUNCH_LINES:
-            self._grow(lack)
-        else:
-            larger = SIZES[SIZES.index(size) + 1]
-            made = self.take(-(-lack * size // larger), larger)
-            self._pools[size].add((made[:, None] + np.arange(0, larger, size)).reshape(-1))
+        """More blocks of a size, from slabs."""
+        count = -(-lack // (_SLAB // size))
+        if len(self._slabs) < count:
+            self._grow(count - len(self._slabs))
+        first, self._slabs = self._slabs[:count] * _SLAB, self._slabs[count:]
+        self._pools[size].add((first[:, None] + np.arange(0, _SLAB - size + 1, size)).reshape(-1))
 
     def _grow(self, lack: int) -> None:
-        """More of the largest blocks, an eighth more at least; the update of the map waits for packets."""
-        chunks = max(-(-(lack + 1) // _CHUNK_BLOCKS), int(self._here.sum()) // 8)
-        slots = np.flatnonzero(~self._here)[:chunks]
-        if len(slots) < chunks:
+        """More slabs, an eighth more memory at least; the update of the map waits for packets."""
+        least = -(-(lack + 1) // _CHUNK_SLABS)
+        slots = np.flatnonzero(~self._here)[: max(least, int(self._here.sum()) // 8)]
+        if len(slots) < least:
             raise self._full()
         self._add(slots)
-        first = (slots[:, None] * CHUNK_LINES + np.arange(0, CHUNK_LINES, BUNCH_LINES)).reshape(-1)
-        self._pools[BUNCH_LINES].add(first[first > 0])
+        slabs = (slots[:, None] * (CHUNK_UNITS // _SLAB) + np.arange(_CHUNK_SLABS)).reshape(-1)
+        self._slabs = np.concatenate((self._slabs, slabs[slabs > 0]))
         self._settle()
 
     def _full(self) -> TableFull:
-        return TableFull("learned routes", len(self._here) * CHUNK_LINES)
+        return TableFull("learned routes", len(self._here) * CHUNK_UNITS * UNIT_ENTRIES)
 
     def _chunk(self, name: str) -> BpfMap:
         return BpfMap.create(_ARRAY, name, 4, _CHUNK_BYTES, 1, _MMAPABLE)

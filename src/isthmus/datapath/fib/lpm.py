@@ -4,7 +4,7 @@ bunches: where few routes are left, these routes, the longest first.
 IPv4 with a root of 24 bits is DIR-24-8 (Gupta, Lin, McKeown: Routing Lookups in Hardware at Memory Access Speeds,
 1998). Every entry holds the longest prefix of its addresses, so a look-up never goes back; a bunch ends with the route
 of no bits, what holds where none of its others does. What a look-up costs is what it misses in the caches, so nodes are
-one line and bunches one, two or four: a full IPv6 table is 2.5 MB below its root. Packets read all the while: an entry
+one line and bunches half a line to four: a full IPv6 table is 2 MB below its root. Packets read all the while: an entry
 changes by one write, a node or bunch is filled before an entry leads to it, and what nothing leads to rests.
 
 Addresses come as two arrays of 64-bit words, left-aligned; a whole batch of one prefix length is written at once.
@@ -18,37 +18,41 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.datapath.fib.blocks import SIZES, Blocks, Numbers, Words, fence
-from isthmus.tables.layout import FIB_BITS_SHIFT, FIB_KIND_SHIFT, FIB_MORE, LINE_ENTRIES, LINE_ROUTES, RECORDS
+from isthmus.datapath.fib.blocks import Blocks, Numbers, Words, fence
+from isthmus.tables.layout import (
+    BUNCH_UNITS,
+    FIB_BITS_SHIFT,
+    FIB_KIND_SHIFT,
+    FIB_MORE,
+    NODE_UNITS,
+    PAIR_ENTRIES,
+    UNIT_ENTRIES,
+)
 from isthmus.tables.prefixes import Halves
 
 _NODE_BITS: Final = 4
-_ENTRIES: Final = np.arange(LINE_ENTRIES)
+_NODE: Final = NODE_UNITS * UNIT_ENTRIES
+_ENTRIES: Final = np.arange(_NODE)
 _AT_ONCE: Final = 1 << 20  # entries looked at in one piece
 _NUMBER: Final = np.uint32((1 << FIB_KIND_SHIFT) - 1)
 _BUNCH: Final = FIB_MORE | 1 << FIB_KIND_SHIFT  # entries from here on lead to one
-_PLACES: Final = LINE_ROUTES * SIZES[-1]  # routes of the largest bunch, the last included
-_FIRST_SLOT: Final = RECORDS["bunch_line"].layout["slots"][0] // 2
+_PAIRS: Final = np.arange(BUNCH_UNITS + 1) * UNIT_ENTRIES // PAIR_ENTRIES
+"""Of routes, by units of a bunch."""
+_PLACES: Final = 2 * int(_PAIRS[-1])  # routes of the largest bunch, the last included
 _LONGEST: Final = 29  # bits of a prefix in a bunch
 _ALL: Final = np.uint32(3 << 30)  # the prefix of no bits: the last route of a bunch, and what is free behind it
 _GUARD: Final = np.uint32(1 << 31)
 _FREE: Final = np.uint32(0)  # while a bunch is made
 
 
-def _words(size: int) -> tuple[Numbers, Numbers]:
-    """Where routes of a bunch stand in it: prefixes, in 32-bit words, and slots, in 16-bit words.
-
-    The first half of them has the low halves of all lines' 64-bit words."""
-    half, pair = np.divmod(np.arange(LINE_ROUTES * size), LINE_ROUTES * size // 2)
-    line, pair = np.divmod(pair, LINE_ROUTES // 2)
-    return (
-        LINE_ENTRIES * line + 2 * pair + half,
-        2 * LINE_ENTRIES * line + _FIRST_SLOT + LINE_ROUTES // 2 * half + pair,
-    )
+def _words(pairs: int) -> tuple[Numbers, Numbers]:
+    """Where routes of a bunch stand in it: prefixes, in 32-bit words, and slots, in 16-bit words."""
+    half, pair = np.divmod(np.arange(2 * pairs), pairs)
+    return 2 * pair + half, 4 * pairs + 2 * pair + half
 
 
-_PREFIXES_AT, _SLOTS_AT = zip(*map(_words, (1, *SIZES)), strict=True)
-"""By kind."""
+_PREFIXES_AT, _SLOTS_AT = zip(*map(_words, _PAIRS.tolist()), strict=True)
+"""By units."""
 
 
 class Spans(NamedTuple):
@@ -69,7 +73,7 @@ class LongestPrefix:
         self._blocks, self._lengths = blocks, lengths
         self._before = np.uint32(first - 1)
         self._root, self._root_bits = 0, 0  # none
-        self._lines = 0  # under the root
+        self._units = 0  # under the root
 
     @property
     def word(self) -> int:
@@ -83,8 +87,8 @@ class LongestPrefix:
 
     @property
     def memory(self) -> int:
-        """Bytes of its lines."""
-        return 4 * LINE_ENTRIES * (_root_lines(self._root_bits) + self._lines)
+        """Bytes of it."""
+        return 4 * UNIT_ENTRIES * (_root_units(self._root_bits) + self._units)
 
     def fill(self, length: int, hi: Halves, lo: Halves, values: Words, *, collapse: bool = False) -> None:
         """Give different prefixes of one length their values, wherever no longer prefix is known.
@@ -92,7 +96,7 @@ class LongestPrefix:
         Raises ``TableFull``. ``collapse``: there may be nodes now that say no more than one entry would."""
         entries = self._blocks.entries
         depth = self._root_bits
-        at = self._root * LINE_ENTRIES + (hi >> np.uint64(64 - depth)).astype(np.int64)
+        at = self._root * UNIT_ENTRIES + (hi >> np.uint64(64 - depth)).astype(np.int64)
         parents: list[Numbers] = []
         while length > depth:
             parents.append(at)
@@ -106,7 +110,7 @@ class LongestPrefix:
                 at, hi, lo, values = at[left], hi[left], lo[left], values[left]
                 if not len(at):
                     break
-            at = _lines(entries[at]) * LINE_ENTRIES + _nibble(hi, lo, depth)
+            at = _numbers(entries[at]) * UNIT_ENTRIES + _nibble(hi, lo, depth)
             depth += _NODE_BITS
         else:
             self._write(at, 1 << (depth - length), values, length)
@@ -128,17 +132,18 @@ class LongestPrefix:
         """Free a root that no packet holds."""
         first, root_bits = root
         if root_bits > _NODE_BITS:
-            self._blocks.give_run(first, _root_lines(root_bits))
+            self._blocks.give_run(first, _root_units(root_bits))
         elif root_bits:
-            self._blocks.give(np.array([first], np.int64))
+            self._blocks.give(np.array([first], np.int64), NODE_UNITS)
 
     def forget(self) -> tuple[int, int]:
-        """Leave everything; lines are freed, the root comes back for ``free_root``. The word is 0 from now on."""
+        """Leave everything; blocks are freed, the root comes back for ``free_root``. The word is 0 from now on."""
         for _, _, entries, _ in self._levels():
-            for kind, size in enumerate((1, *SIZES)):
-                self._blocks.give(_lines(entries[_is_kind(entries, kind)]), size)
+            inner = entries[entries >= FIB_MORE]
+            for kind in _kinds(inner):
+                self._blocks.give(_numbers(inner[_is_kind(inner, kind)]), kind or NODE_UNITS)
         old = self._root, self._root_bits
-        self._root = self._root_bits = self._lines = 0
+        self._root = self._root_bits = self._units = 0
         return old
 
     def spans(self) -> Spans:
@@ -160,27 +165,27 @@ class LongestPrefix:
         """Level by level, in pieces: where entries begin in it, these, and how many bits led to them."""
         if not self._root:
             return
-        first = np.arange(_root_lines(self._root_bits))
+        first = np.arange(1 << self._root_bits - _NODE_BITS)
         depth = self._root_bits - _NODE_BITS
         hi = first.astype(np.uint64) << np.uint64(64 - depth if depth else 0)
-        level = [(self._root + first, hi, np.zeros(len(first), np.uint64))]
+        level = [(self._root + first * NODE_UNITS, hi, np.zeros(len(first), np.uint64))]
         while level:
             following = []
             for numbers, hi, lo in level:
-                for some in _pieces(len(numbers), _AT_ONCE // LINE_ENTRIES):
+                for some in _pieces(len(numbers), _AT_ONCE // _NODE):
                     rows = self._rows(numbers[some])
                     starts = np.ones(rows.shape, np.bool_)
                     starts[:, 1:] = rows[:, 1:] != rows[:, :-1]
-                    line, nibble = np.nonzero(starts)
-                    values = rows[line, nibble]
-                    at_hi, at_lo = hi[some][line], lo[some][line]
+                    row, nibble = np.nonzero(starts)
+                    values = rows[row, nibble]
+                    at_hi, at_lo = hi[some][row], lo[some][row]
                     if depth < 64:
                         at_hi = at_hi | nibble.astype(np.uint64) << np.uint64(60 - depth)
                     else:
                         at_lo = at_lo | nibble.astype(np.uint64) << np.uint64(124 - depth)
                     nodes = _is_node(values)
                     if nodes.any():
-                        following.append((_lines(values[nodes]), at_hi[nodes], at_lo[nodes]))
+                        following.append((_numbers(values[nodes]), at_hi[nodes], at_lo[nodes]))
                     yield at_hi, at_lo, values, depth + _NODE_BITS
             level, depth = following, depth + _NODE_BITS
 
@@ -199,16 +204,20 @@ class LongestPrefix:
         return hi, lo | where >> np.uint64(depth - 64), said
 
     def _rows(self, numbers: Numbers) -> Words:
-        """A copy of some lines."""
-        rows: Words = self._blocks.entries[numbers[:, None] * LINE_ENTRIES + _ENTRIES]
+        """A copy of some nodes."""
+        rows: Words = self._blocks.entries[numbers[:, None] * UNIT_ENTRIES + _ENTRIES]
         return rows
 
     def _new_root(self, said: Words) -> None:
         """Have a root of these entries."""
         self._root_bits = len(said).bit_length() - 1
-        lines = _root_lines(self._root_bits)
-        self._root = self._blocks.take_run(lines) if lines > 1 else int(self._blocks.take(1)[0])
-        self._blocks.entries[self._root * LINE_ENTRIES :][: len(said)] = said
+        units = _root_units(self._root_bits)
+        self._root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._nodes(1)[0])
+        self._blocks.entries[self._root * UNIT_ENTRIES :][: len(said)] = said
+
+    def _nodes(self, count: int) -> Numbers:
+        """So many, with anything in them."""
+        return self._blocks.take(count, NODE_UNITS)
 
     def _widen(self, root_bits: int) -> None:
         """A root that takes more bits: nodes become part of it."""
@@ -216,37 +225,36 @@ class LongestPrefix:
         said = np.zeros(1, np.uint32)
         at = np.full(1, -1)  # where that stands
         if self._root:
-            said = entries[self._root * LINE_ENTRIES :][: 1 << self._root_bits].copy()
-            at = self._root * LINE_ENTRIES + np.arange(len(said))
+            said = entries[self._root * UNIT_ENTRIES :][: 1 << self._root_bits].copy()
+            at = self._root * UNIT_ENTRIES + np.arange(len(said))
         gone = []
         while len(said) < 1 << root_bits:
             inner = np.flatnonzero(said >= FIB_MORE)
             self._deepen(at[inner])
-            nodes = _lines(entries[at[inner]])
+            nodes = _numbers(entries[at[inner]])
             gone.append(nodes)
-            said = np.repeat(said[:, None], LINE_ENTRIES, axis=1)
+            said = np.repeat(said[:, None], _NODE, axis=1)
             said[inner] = self._rows(nodes)
             if said.size < 1 << root_bits:
                 at = np.full(said.shape, -1)
-                at[inner] = nodes[:, None] * LINE_ENTRIES + _ENTRIES
+                at[inner] = nodes[:, None] * UNIT_ENTRIES + _ENTRIES
                 at = at.reshape(-1)
             said = said.reshape(-1)
         self._new_root(said)
         for nodes in gone:
-            self._blocks.give(nodes)
-            self._lines -= len(nodes)
+            self._give(nodes, NODE_UNITS)
 
     def _narrow(self, root_bits: int) -> None:
         """A root that takes fewer bits: where its entries differ, there are nodes."""
-        said = self._blocks.entries[self._root * LINE_ENTRIES :][: 1 << self._root_bits]
+        said = self._blocks.entries[self._root * UNIT_ENTRIES :][: 1 << self._root_bits]
         while len(said) > 1 << root_bits:
-            rows = said.reshape(-1, LINE_ENTRIES)
+            rows = said.reshape(-1, _NODE)
             said = rows[:, 0].copy()
             apart = np.flatnonzero((rows != rows[:, :1]).any(axis=1) | (said >= FIB_MORE))
-            made = self._blocks.take(len(apart))
-            self._blocks.entries[made[:, None] * LINE_ENTRIES + _ENTRIES] = rows[apart]
+            made = self._nodes(len(apart))
+            self._blocks.entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = rows[apart]
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
-            self._lines += len(made)
+            self._units += NODE_UNITS * len(made)
         self._new_root(said)
 
     def _put(
@@ -293,13 +301,13 @@ class LongestPrefix:
         slots = np.zeros((len(leads), _PLACES), np.uint32)
         leaf = leads < FIB_MORE
         slots[leaf, 0] = leads[leaf]
-        for kind, size in enumerate(SIZES, 1):
-            some = np.flatnonzero(_is_kind(leads, kind))
-            if len(some):
-                at = _lines(leads[some])[:, None] * LINE_ENTRIES
-                prefixes[some, : size * LINE_ROUTES] = self._blocks.entries[at + _PREFIXES_AT[kind]]
-                short = self._halves()[2 * at + _SLOTS_AT[kind]]
-                slots[some, : size * LINE_ROUTES] = np.where(short, short + self._before, 0)
+        for size in _kinds(leads[~leaf]):
+            some = np.flatnonzero(_is_kind(leads, size))
+            at = _numbers(leads[some])[:, None] * UNIT_ENTRIES
+            places = 2 * _PAIRS[size]
+            prefixes[some, :places] = self._blocks.entries[at + _PREFIXES_AT[size]]
+            short = self._halves()[2 * at + _SLOTS_AT[size]]
+            slots[some, :places] = np.where(short, short + self._before, 0)
         return prefixes, slots
 
     def _close(self, spots: Numbers, prefixes: Words, slots: Words) -> None:
@@ -309,17 +317,15 @@ class LongestPrefix:
         prefixes[prefixes == _FREE] = _ALL
         _, last = _last(prefixes)
         leads = slots[:, 0].copy()
-        least = 0
-        for kind, size in enumerate(SIZES, 1):
-            some = np.flatnonzero((last > least) & (last < size * LINE_ROUTES))
-            least = size * LINE_ROUTES - 1
-            if len(some):
-                numbers = self._blocks.take(len(some), size)
-                at = numbers[:, None] * LINE_ENTRIES
-                self._blocks.entries[at + _PREFIXES_AT[kind]] = prefixes[some, : size * LINE_ROUTES]
-                self._halves()[2 * at + _SLOTS_AT[kind]] = self._short(slots[some, : size * LINE_ROUTES])
-                leads[some] = numbers.astype(np.uint32) | np.uint32(FIB_MORE | kind << FIB_KIND_SHIFT)
-                self._lines += size * len(some)
+        sizes = np.where(last, (2 * _PAIRS).searchsorted(last, "right"), 0)
+        for size in np.unique(sizes[sizes > 0]).tolist():
+            some = np.flatnonzero(sizes == size)
+            numbers = self._blocks.take(len(some), size)
+            at, places = numbers[:, None] * UNIT_ENTRIES, 2 * _PAIRS[size]
+            self._blocks.entries[at + _PREFIXES_AT[size]] = prefixes[some, :places]
+            self._halves()[2 * at + _SLOTS_AT[size]] = self._short(slots[some, :places])
+            leads[some] = numbers.astype(np.uint32) | np.uint32(FIB_MORE | size << FIB_KIND_SHIFT)
+            self._units += size * len(some)
         self._lead(spots, leads)
 
     def _lead(self, spots: Numbers, leads: Words) -> None:
@@ -328,10 +334,14 @@ class LongestPrefix:
         old = entries[spots]
         fence()
         entries[spots] = leads
-        for kind, size in enumerate(SIZES, 1):
-            gone = _lines(old[_is_kind(old, kind)])
-            self._blocks.give(gone, size)
-            self._lines -= size * len(gone)
+        old = old[old >= FIB_MORE]
+        for size in _kinds(old):
+            self._give(_numbers(old[_is_kind(old, size)]), size)
+
+    def _give(self, numbers: Numbers, size: int) -> None:
+        """Blocks that nothing leads to any more."""
+        self._blocks.give(numbers, size)
+        self._units -= size * len(numbers)
 
     def _deepen(self, at: Numbers) -> None:
         """Have nodes behind all of these entries, which are of one depth."""
@@ -339,13 +349,13 @@ class LongestPrefix:
         spots = np.unique(at[~_is_node(entries[at])])
         if not len(spots):
             return
-        made = self._blocks.take(len(spots))
-        self._lines += len(made)
+        made = self._nodes(len(spots))
+        self._units += NODE_UNITS * len(made)
         prefixes, slots = self._open(entries[spots])
-        entries[made[:, None] * LINE_ENTRIES + _ENTRIES] = slots[_last(prefixes)][:, None]
+        entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = slots[_last(prefixes)][:, None]
         of, place = np.nonzero(prefixes != _ALL)
         prefixes, slots = prefixes[of, place], slots[of, place]
-        inside = made[of] * LINE_ENTRIES + (prefixes >> np.uint32(31 - _NODE_BITS) & np.uint32(15)).astype(np.int64)
+        inside = made[of] * UNIT_ENTRIES + (prefixes >> np.uint32(31 - _NODE_BITS) & np.uint32(15)).astype(np.int64)
         ends = prefixes & -prefixes
         deeper = ends < 1 << 30 - _NODE_BITS
         for length in range(1, _NODE_BITS + 1):  # nobody sees them yet
@@ -388,10 +398,10 @@ class LongestPrefix:
             leads, values, nodes = now[inner], values[inner], _is_node(now[inner])
             if not nodes.all():
                 self._replace_last(leads[~nodes], values[~nodes], length)
-            below, values = _lines(leads[nodes]) * LINE_ENTRIES, values[nodes]
-            for some in _pieces(len(below), _AT_ONCE // LINE_ENTRIES):
+            below, values = _numbers(leads[nodes]) * UNIT_ENTRIES, values[nodes]
+            for some in _pieces(len(below), _AT_ONCE // _NODE):
                 index = (below[some][:, None] + _ENTRIES).reshape(-1)
-                self._replace(index, np.repeat(values[some], LINE_ENTRIES), length)
+                self._replace(index, np.repeat(values[some], _NODE), length)
 
     def _replace_last(self, leads: Words, values: Words, length: int) -> None:
         """What holds in bunches where none of their routes does."""
@@ -412,16 +422,15 @@ class LongestPrefix:
         """Entries whose node says one thing say it themselves."""
         entries = self._blocks.entries
         at = at[_is_node(entries[at])]
-        numbers = _lines(entries[at])
+        numbers = _numbers(entries[at])
         rows = self._rows(numbers)
         uniform = (rows[:, 0] < FIB_MORE) & (rows == rows[:, :1]).all(axis=1)
         entries[at[uniform]] = rows[uniform, 0]
-        self._blocks.give(numbers[uniform])
-        self._lines -= int(uniform.sum())
+        self._give(numbers[uniform], NODE_UNITS)
 
 
-def _root_lines(root_bits: int) -> int:
-    return 1 << root_bits - _NODE_BITS if root_bits else 0
+def _root_units(root_bits: int) -> int:
+    return NODE_UNITS << root_bits - _NODE_BITS if root_bits else 0
 
 
 def _nibble(hi: Halves, lo: Halves, depth: int) -> Numbers:
@@ -439,8 +448,14 @@ def _is_node(entries: Words) -> npt.NDArray[np.bool_]:
     return _is_kind(entries, 0)
 
 
-def _lines(leads: Words) -> Numbers:
-    """The first lines that entries lead to."""
+def _kinds(leads: Words) -> list[int]:
+    """Those that there are: 0: nodes, n: bunches of n units."""
+    found: list[int] = np.flatnonzero(np.bincount((leads & ~np.uint32(FIB_MORE)) >> np.uint32(FIB_KIND_SHIFT))).tolist()
+    return found
+
+
+def _numbers(leads: Words) -> Numbers:
+    """The first units that entries lead to."""
     return (leads & _NUMBER).astype(np.int64)
 
 
@@ -451,10 +466,10 @@ def _last(prefixes: Words) -> tuple[Numbers, Numbers]:
 
 def _slots_at(leads: Words, place: Numbers) -> Numbers:
     """Where the slots of routes stand in the bunches that entries lead to, in 16-bit words."""
-    found = 2 * LINE_ENTRIES * _lines(leads)
-    for kind in range(1, 1 + len(SIZES)):
-        some = _is_kind(leads, kind)
-        found[some] += _SLOTS_AT[kind][place[some]]
+    found = 2 * UNIT_ENTRIES * _numbers(leads)
+    for size in _kinds(leads):
+        some = _is_kind(leads, size)
+        found[some] += _SLOTS_AT[size][place[some]]
     return found
 
 
