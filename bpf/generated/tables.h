@@ -13,7 +13,6 @@
 #define FIB_KIND_SHIFT 0x1bu
 #define FIB_BITS_SHIFT 0x1bu
 #define UNIT_ENTRIES 0x8u
-#define NODE_UNITS 0x2u
 #define BUNCH_UNITS 0x8u
 #define PAIR_ENTRIES 0x3u
 #define CHUNK_UNITS 0x2000u

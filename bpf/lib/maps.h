@@ -56,7 +56,7 @@ struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, CHUNK_UNITS * UNIT_ENTRIES * sizeof(__u32));
+	__uint(value_size, CHUNK_UNITS *UNIT_ENTRIES * sizeof(__u32));
 	__uint(max_entries, 1);
 };
 

@@ -14,10 +14,13 @@
 #define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
 #define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
 #define CHUNK_ENTRIES	(CHUNK_UNITS * UNIT_ENTRIES)
-#define PAIRS(units)	((units) * UNIT_ENTRIES * 43 / 128) /* of routes, in a bunch of so many units; processors divide by 3 slowly */
-#define MAY_END(pairs)	(((pairs) * PAIR_ENTRIES + PAIR_ENTRIES - 1) % UNIT_ENTRIES < PAIR_ENTRIES) /* a bunch has so many */
 
-_Static_assert(PAIRS(BUNCH_UNITS) == BUNCH_UNITS * UNIT_ENTRIES / PAIR_ENTRIES, "43 / 128 is 1 / 3 up to here");
+/* Pairs of routes in a bunch of so many units: a third of its entries, which processors would divide slowly. */
+#define PAIRS(units)   ((units) * UNIT_ENTRIES * 43 / 128)
+#define MAY_END(pairs) (((pairs) * PAIR_ENTRIES + PAIR_ENTRIES - 1) % UNIT_ENTRIES < PAIR_ENTRIES) /* of some bunch */
+
+_Static_assert(PAIRS(BUNCH_UNITS) == BUNCH_UNITS * UNIT_ENTRIES / PAIR_ENTRIES,
+	       "43 / 128 is a third, up to the largest bunch");
 
 /* The chunk that a unit is in, whose number is below CHUNK_UNITS there. */
 static __always_inline __u32 *chunk_of(__u32 number)
@@ -61,7 +64,7 @@ static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
 	__u32 first = (entry & FIB_NUMBER) % CHUNK_UNITS, pairs = PAIRS(FIB_KIND(entry) - FIB_NODE), place, slot;
 	__u32 *entries = chunk_of(entry & FIB_NUMBER);
 
-	if (!entries || first > CHUNK_UNITS - BUNCH_UNITS) /* none begins so late in a chunk */
+	if (!entries || first > CHUNK_UNITS - BUNCH_UNITS) /* none begins later in a chunk */
 		return 0;
 	none = (__u32)(~0u << pairs); /* what is behind its own */
 #pragma clang loop unroll(full)

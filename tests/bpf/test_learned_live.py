@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import numpy as np
 import pytest
 
 from isthmus.datapath import PacketPath
 from isthmus.datapath.fib.blocks import Blocks
-from isthmus.datapath.fib.groups import HOPS
+from isthmus.datapath.fib.groups import ROUTES
 from isthmus.datapath.gateway import Outcome
 from isthmus.datapath.learned import LearnedTable
 from isthmus.datapath.libbpf import BpfMap
+from isthmus.datapath.store import TableFull
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
 from isthmus.tables.layout import CHUNK_UNITS, UNIT_ENTRIES
@@ -138,31 +140,65 @@ def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:
         assert sending.result() > 100
 
 
-def test_blocks_rest_until_packets_have_left_them() -> None:
+@pytest.fixture
+def waited() -> list[None]:
+    """Grows each time that packets are waited for."""
+    return []
+
+
+@pytest.fixture
+def blocks(waited: list[None]) -> Iterator[Blocks]:
+    """Room for twenty chunks."""
     inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
-    outer = BpfMap.create(12, "outer", 4, 4, 8, inner=inner)
-    waited: list[None] = []
+    outer = BpfMap.create(12, "outer", 4, 4, 20, inner=inner)
     blocks = Blocks(outer, lambda: waited.append(None))
-    try:
-        given = blocks.take(63 * 8 * 16 - 16, 8)[:1000]  # of all there are
-        blocks.give(given, 8)
-        assert not waited
-        assert sorted(blocks.take(len(given), 8)) == sorted(given)
-        assert waited
-    finally:
-        blocks.close()
-        os.close(outer.fd)
-        os.close(inner.fd)
+    yield blocks
+    blocks.close()
+    os.close(outer.fd)
+    os.close(inner.fd)
 
 
-def test_a_route_may_change_its_metric_for_ever(place: Bench) -> None:
-    """Each metric makes records; those that nothing needs are had again, and what is used stays as it is."""
+SLABS = 20 * 63 - 1  # of 128 units; of each chunk one is left out, and the first of all
+
+
+def test_blocks_rest_until_packets_have_left_them(blocks: Blocks, waited: list[None]) -> None:
+    given = blocks.take(SLABS * 16, 8)[:1000]
+    blocks.give(given, 8)
+    assert not waited
+    assert sorted(blocks.take(len(given), 8)) == sorted(given)
+    assert waited
+
+
+def test_blocks_are_had_again_in_other_sizes(blocks: Blocks) -> None:
+    """Whatever stood there before: none of them overlap, begin in the middle of a line or end in another chunk."""
+    for size in (8, 3, 1, 5, 2, 7, 6, 4):
+        count = SLABS * (128 // size)
+        found = blocks.take(count, size)
+        units = (found[:, None] + np.arange(size)).reshape(-1)
+        assert len(np.unique(units)) == count * size
+        assert (found // CHUNK_UNITS == (found + size - 1) // CHUNK_UNITS).all()
+        assert ((found + size - 1) // 2 - found // 2 == (size - 1) // 2).all(), "no more lines than it needs"
+        with pytest.raises(TableFull):
+            blocks.take(1, size)
+        blocks.give(found, size)
+
+
+def test_memory_that_is_free_is_given_back(blocks: Blocks) -> None:
+    """But for sixteen chunks, which may be needed soon, and the first of all."""
+    small, large = blocks.take(SLABS * 64, 1), blocks.take(SLABS * 8 - 8, 8)
+    blocks.give(small, 1)
+    blocks.give(large, 8)
+    blocks.trim()
+    assert blocks.memory == (16 + 1) * 4 * UNIT_ENTRIES * CHUNK_UNITS
+
+
+def test_routes_may_change_their_metrics_for_ever(place: Bench) -> None:
+    """Each metric makes a record; those that nothing needs are had again, and what is used stays as it is."""
     table = place.path.learned("isp")
-    which = [prefix_key(Prefix.parse("9.0.0.0/8"))]
-    for metric in range(HOPS + 1):
-        table.update(4, which, [table.group(metric, (hop(0),))])
-        if metric == 0:
-            table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(HOPS + 1, (hop(1),))])
+    which = [prefix_key(Prefix.parse(f"9.{number}.0.0/16")) for number in range(64)]
+    table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(0, (hop(1),))])
+    for metric in range(0, ROUTES + len(which), len(which)):
+        table.update(4, which, [table.group(metric + number, (hop(0),)) for number in range(len(which))])
     assert (router(sent(place, "8.8.8.8")), router(sent(place, "9.9.9.9"))) == (1, 0)
 
 

@@ -358,9 +358,9 @@ NODE_UNITS = 2
 BUNCH_UNITS = 8
 """Of the largest bunch."""
 PAIR_ENTRIES = 3
-"""Two routes of a bunch take the room of so many entries. All prefixes stand first, two in a 64-bit word, the lower half
-for the first half of the routes: a one, 30 bits with a one where the prefix ends, and 0. Behind them the slots, in the
-order of the words' halves, 16 bits each: above those of the configuration, from 1 on; 0: there is no route."""
+"""Two routes of a bunch take the room of so many entries. First stand all prefixes, two in a 64-bit word, in its lower
+half one of the first half of the routes: a one, 30 bits with a one where the prefix ends, and 0. Behind them the slots,
+in the order of the words' halves, 16 bits each: above those of the configuration, from 1 on; 0: there is no route."""
 CHUNK_UNITS = 8192
 """Units come in chunks of so many: the one value of an inner map of the array `chunks`."""
 MAX_HOPS = 64
@@ -380,7 +380,6 @@ FLAGS = {
     "FIB_KIND_SHIFT": FIB_KIND_SHIFT,
     "FIB_BITS_SHIFT": FIB_BITS_SHIFT,
     "UNIT_ENTRIES": UNIT_ENTRIES,
-    "NODE_UNITS": NODE_UNITS,
     "BUNCH_UNITS": BUNCH_UNITS,
     "PAIR_ENTRIES": PAIR_ENTRIES,
     "CHUNK_UNITS": CHUNK_UNITS,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import c_int, c_long, c_size_t, c_uint32, c_void_p
 from threading import Lock
 from typing import Final
@@ -124,11 +124,7 @@ class Blocks:
         """Give chunks back that are wholly free, beyond some that may be needed soon."""
         self._wait()
         self._settle()
-        for size, pool in self._pools.items():
-            slabs, place, count = np.unique(pool.free // _SLAB, return_inverse=True, return_counts=True)
-            whole = count == _SLAB // size
-            pool.free = pool.free[~whole[place]]
-            self._slabs = np.concatenate((slabs[whole], self._slabs))
+        self._join(SIZES)
         chunk = self._slabs * _SLAB // CHUNK_UNITS
         free = np.bincount(chunk, minlength=len(self._here))
         gone = np.zeros(len(self._here), np.bool_)
@@ -140,9 +136,23 @@ class Blocks:
         for pool in self._pools.values():
             pool.settle()
 
+    def _join(self, sizes: Iterable[int]) -> None:
+        """Blocks of these sizes become slabs again, where all of a slab are free."""
+        for size in sizes:
+            pool = self._pools[size]
+            slabs, place, count = np.unique(pool.free // _SLAB, return_inverse=True, return_counts=True)
+            whole = count == _SLAB // size
+            pool.free = pool.free[~whole[place]]
+            self._slabs = np.concatenate((slabs[whole], self._slabs))
+
     def _cut(self, lack: int, size: int) -> None:
-        """More blocks of a size, from slabs."""
+        """More blocks of a size: from free slabs, those of other sizes, or new memory."""
         count = -(-lack // (_SLAB // size))
+        if len(self._slabs) < count:
+            if self._here.all():
+                self._wait()
+                self._settle()
+            self._join(other for other in SIZES if other != size)
         if len(self._slabs) < count:
             self._grow(count - len(self._slabs))
         first, self._slabs = self._slabs[:count] * _SLAB, self._slabs[count:]
@@ -150,7 +160,7 @@ class Blocks:
 
     def _grow(self, lack: int) -> None:
         """More slabs, an eighth more memory at least; the update of the map waits for packets."""
-        least = -(-(lack + 1) // _CHUNK_SLABS)
+        least = -(-(lack + (not self._here[0])) // _CHUNK_SLABS)
         slots = np.flatnonzero(~self._here)[: max(least, int(self._here.sum()) // 8)]
         if len(slots) < least:
             raise self._full()
