@@ -92,9 +92,13 @@ class Marks:
         self, first: int, next_hops: tuple[NextHop, ...], routes: Iterable[int], gone: Collection[int] = ()
     ) -> None:
         """Hops from slot ``first`` on, and the routes that have them. ``gone``: hops whose attachment is gone."""
-        found = [place in gone or is_down(hop, self.down) for place, hop in enumerate(next_hops)]
+        found = self.of(next_hops, gone)
         _set(self._hops, np.arange(first, first + len(found)), _HOP_DOWN, np.array(found, np.uint8))
         _set(self._routes, np.fromiter(routes, np.int64), _ROUTE_DOWN, bool(found) and all(found))
+
+    def of(self, next_hops: tuple[NextHop, ...], gone: Collection[int]) -> list[bool]:
+        """Which of these hops are down."""
+        return [place in gone or is_down(hop, self.down) for place, hop in enumerate(next_hops)]
 
 
 class Groups:
@@ -171,11 +175,12 @@ class Groups:
             self._made += len(group.next_hops)
             for slot, packed in self._packed(*hops).items():
                 _put(self._hops, slot, packed)
+            self._marks.mark(first, group.next_hops, (), self._gone[hops])
         slot = self._route_room.take(1)
         self._made += 1
         self.lengths[slot], self._hops_of[slot] = length, first
-        _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, 0, first, len(group.next_hops)))
-        self._marks.mark(first, group.next_hops, [slot], self._gone[hops])
+        down = all(self._marks.of(group.next_hops, self._gone[hops]))
+        _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, down, first, len(group.next_hops)))
         return slot
 
     def repack(self, pack: PackHop) -> dict[int, bytes]:
