@@ -54,8 +54,8 @@ static const __u8 bit_places[64] = {
 };
 
 /*
- * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch:
- * which one it is nobody guesses, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
+ * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch on which it is:
+ * nobody guesses that, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
  * differs from the prefix before it ends.
  */
 static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)

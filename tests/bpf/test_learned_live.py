@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from isthmus.datapath import PacketPath
 from isthmus.datapath.fib.blocks import Blocks
 from isthmus.datapath.fib.groups import ROUTES
+from isthmus.datapath.fib.lpm import LongestPrefix
 from isthmus.datapath.gateway import Outcome
 from isthmus.datapath.learned import LearnedTable
 from isthmus.datapath.libbpf import BpfMap
 from isthmus.datapath.store import TableFull
 from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
-from isthmus.tables.layout import CHUNK_UNITS, UNIT_ENTRIES
+from isthmus.tables.layout import CHUNK_UNITS, FIB_KIND_SHIFT, UNIT_ENTRIES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
@@ -170,14 +172,14 @@ def test_blocks_rest_until_packets_have_left_them(blocks: Blocks, waited: list[N
 
 
 def test_blocks_are_had_again_in_other_sizes(blocks: Blocks) -> None:
-    """Whatever stood there before: none of them overlap, begin in the middle of a line or end in another chunk."""
+    """None overlap, touch more lines than they need, or end in another chunk."""
     for size in (8, 3, 1, 5, 2, 7, 6, 4):
         count = SLABS * (128 // size)
         found = blocks.take(count, size)
         units = (found[:, None] + np.arange(size)).reshape(-1)
         assert len(np.unique(units)) == count * size
         assert (found // CHUNK_UNITS == (found + size - 1) // CHUNK_UNITS).all()
-        assert ((found + size - 1) // 2 - found // 2 == (size - 1) // 2).all(), "no more lines than it needs"
+        assert ((found + size - 1) // 2 - found // 2 == (size - 1) // 2).all()
         with pytest.raises(TableFull):
             blocks.take(1, size)
         blocks.give(found, size)
@@ -190,6 +192,57 @@ def test_memory_that_is_free_is_given_back(blocks: Blocks) -> None:
     blocks.give(large, 8)
     blocks.trim()
     assert blocks.memory == (16 + 1) * 4 * UNIT_ENTRIES * CHUNK_UNITS
+
+
+def said(table: LongestPrefix) -> list[tuple[int, int]]:
+    """From which address on, in its upper half, what holds."""
+    spans = table.spans()
+    change = np.concatenate(([True], spans.value[1:] != spans.value[:-1]))
+    return list(zip(spans.hi[change].tolist(), spans.value[change].tolist(), strict=True))
+
+
+def test_a_root_for_which_there_is_no_room_leaves_the_table_as_it_was(blocks: Blocks) -> None:
+    """A root of 24 bits takes 256 chunks."""
+    table = LongestPrefix(blocks, np.array([0, 32], np.uint8), 1)
+    with pytest.raises(TableFull):
+        table.resize(24)
+    assert (table.word, table.memory, len(table.spans().value)) == (0, 0, 0)
+    table.resize(16)
+    hi = np.arange(3, dtype=np.uint64) << np.uint64(40)
+    fill(table, [hi])
+    before = table.word, said(table)
+    with pytest.raises(TableFull):
+        table.resize(24)
+    assert (table.word, said(table)) == before
+    table.free_root(table.forget())
+
+
+def fill(table: LongestPrefix, portions: Iterable[npt.NDArray[np.uint64]]) -> None:
+    """With /32s of IPv4, whose addresses these are."""
+    for some in portions:
+        table.fill(32, some, np.zeros_like(some), np.ones(len(some), np.uint32))
+
+
+def test_what_did_not_fit_is_not_lost(blocks: Blocks) -> None:
+    """Again and again more routes than there is room for; then all memory is there, in one piece."""
+    hi = np.unique(np.random.default_rng(1).integers(0, 1 << 32, 1 << 20, np.uint64)) << np.uint64(32)
+    for _ in range(3):
+        table = LongestPrefix(blocks, np.array([0, 32], np.uint8), 1)
+        table.resize(16)
+        portions = np.array_split(np.random.default_rng(2).permutation(hi), 16)
+        with pytest.raises(TableFull):
+            fill(table, portions)
+        table.free_root(table.forget())
+    assert len(blocks.take(SLABS * 16, 8)) == SLABS * 16
+
+
+def test_more_memory_than_can_be_numbered_is_refused(waited: list[None]) -> None:
+    inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
+    outer = BpfMap.create(12, "outer", 4, 4, (1 << FIB_KIND_SHIFT) // CHUNK_UNITS + 1, inner=inner)
+    with pytest.raises(ValueError, match="more units than can be numbered"):
+        Blocks(outer, lambda: waited.append(None))
+    os.close(outer.fd)
+    os.close(inner.fd)
 
 
 def test_routes_may_change_their_metrics_for_ever(place: Bench) -> None:

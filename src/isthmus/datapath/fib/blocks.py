@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from isthmus.datapath.libbpf import BpfError, BpfMap
 from isthmus.datapath.store import TableFull
-from isthmus.tables.layout import BUNCH_UNITS, CHUNK_UNITS, UNIT_ENTRIES
+from isthmus.tables.layout import BUNCH_UNITS, CHUNK_UNITS, FIB_KIND_SHIFT, UNIT_ENTRIES
 
 Words = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -32,14 +32,14 @@ SIZES: Final = range(1, BUNCH_UNITS + 1)
 _UNIT_BYTES: Final = 4 * UNIT_ENTRIES
 _CHUNK_BYTES: Final = CHUNK_UNITS * _UNIT_BYTES
 _SLAB: Final = 128  # units
-_CHUNK_SLABS: Final = CHUNK_UNITS // _SLAB - 1  # packets read as if a bunch were the largest: none is at the end
+_CHUNK_SLABS: Final = CHUNK_UNITS // _SLAB - 1  # the last is left out: packets refuse a bunch that begins so late
 _NO_ACCESS: Final = 0  # PROT_NONE
 _ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _FAILED: Final = c_void_p(-1).value
 _AT_ONCE: Final = 256  # file descriptors that are open for a moment
 _SLACK: Final = 16  # free chunks that are kept
-_RESTING: Final = 1 << 14  # blocks of a size that may rest until they are waited for
+_RESTING: Final = 1 << 16  # units in blocks of a size that may rest until they are waited for
 
 
 class _Pool:
@@ -65,6 +65,8 @@ class Blocks:
     before."""
 
     def __init__(self, chunks: BpfMap, wait: Callable[[], None]) -> None:
+        if chunks.max_entries * CHUNK_UNITS > 1 << FIB_KIND_SHIFT:
+            raise ValueError(f"{chunks.max_entries} chunks of learned routes have more units than can be numbered")
         self._map, self._wait = chunks, wait
         self._base = _mmap(None, chunks.max_entries * _CHUNK_BYTES, _NO_ACCESS, mmap.MAP_PRIVATE | _PRIVATE, -1)
         words = (c_uint32 * (chunks.max_entries * CHUNK_UNITS * UNIT_ENTRIES)).from_address(self._base)
@@ -88,14 +90,8 @@ class Blocks:
     def take(self, count: int, size: int) -> Numbers:
         """So many blocks of so many units, with anything in them. Raises ``TableFull``."""
         pool = self._pools[size]
-        lack = count - len(pool.free)
-        if lack > 0:
-            resting = sum(map(len, pool.limbo))
-            if resting < lack or (resting < _RESTING and not self._here.all()):
-                self._cut(lack, size)
-            else:
-                self._wait()
-                self._settle()
+        if len(pool.free) < count:
+            self._provide(count, size)
         at = len(pool.free) - count
         taken, pool.free = pool.free[at:][::-1], pool.free[:at]
         return taken
@@ -145,29 +141,39 @@ class Blocks:
             pool.free = pool.free[~whole[place]]
             self._slabs = np.concatenate((slabs[whole], self._slabs))
 
-    def _cut(self, lack: int, size: int) -> None:
-        """More blocks of a size: from free slabs, those of other sizes, or new memory."""
+    def _provide(self, count: int, size: int) -> None:
+        """Have so many free blocks of a size."""
+        pool = self._pools[size]
+        resting = sum(map(len, pool.limbo))
+        wait = len(pool.free) + resting >= count and resting * size >= _RESTING
+        if wait or not self._cut(count - len(pool.free), size):
+            self._wait()
+            self._settle()
+            if len(pool.free) < count and not self._cut(count - len(pool.free), size):
+                raise self._full()
+
+    def _cut(self, lack: int, size: int) -> bool:
+        """More blocks of a size: from free slabs, those of other sizes, or new memory; False: there is not so much."""
         count = -(-lack // (_SLAB // size))
         if len(self._slabs) < count:
-            if self._here.all():
-                self._wait()
-                self._settle()
             self._join(other for other in SIZES if other != size)
-        if len(self._slabs) < count:
-            self._grow(count - len(self._slabs))
+        if len(self._slabs) < count and not self._grow(count - len(self._slabs)):
+            return False
         first, self._slabs = self._slabs[:count] * _SLAB, self._slabs[count:]
         self._pools[size].add((first[:, None] + np.arange(0, _SLAB - size + 1, size)).reshape(-1))
+        return True
 
-    def _grow(self, lack: int) -> None:
-        """More slabs, an eighth more memory at least; the update of the map waits for packets."""
+    def _grow(self, lack: int) -> bool:
+        """More slabs, an eighth more memory at least; the update of the map waits for packets. False: no room."""
         least = -(-(lack + (not self._here[0])) // _CHUNK_SLABS)
         slots = np.flatnonzero(~self._here)[: max(least, int(self._here.sum()) // 8)]
         if len(slots) < least:
-            raise self._full()
+            return False
         self._add(slots)
         slabs = (slots[:, None] * (CHUNK_UNITS // _SLAB) + np.arange(_CHUNK_SLABS)).reshape(-1)
         self._slabs = np.concatenate((self._slabs, slabs[slabs > 0]))
         self._settle()
+        return True
 
     def _full(self) -> TableFull:
         return TableFull("learned routes", len(self._here) * CHUNK_UNITS * UNIT_ENTRIES)

@@ -74,6 +74,7 @@ class LongestPrefix:
         self._before = np.uint32(first - 1)
         self._root, self._root_bits = 0, 0  # none
         self._units = 0  # under the root
+        self._loose: list[tuple[Numbers, int]] = []  # blocks on their way into the table
 
     @property
     def word(self) -> int:
@@ -126,6 +127,7 @@ class LongestPrefix:
             self._widen(root_bits)
         elif root_bits < self._root_bits:
             self._narrow(root_bits)
+        self._loose = []
         return old
 
     def free_root(self, root: tuple[int, int]) -> None:
@@ -142,6 +144,9 @@ class LongestPrefix:
             inner = entries[entries >= FIB_MORE]
             for kind in _kinds(inner):
                 self._blocks.give(_numbers(inner[_is_kind(inner, kind)]), kind or NODE_UNITS)
+        for numbers, size in self._loose:  # there was no room for what they were to be
+            self._blocks.give(numbers, size)
+        self._loose = []
         old = self._root, self._root_bits
         self._root = self._root_bits = self._units = 0
         return old
@@ -210,14 +215,17 @@ class LongestPrefix:
 
     def _new_root(self, said: Words) -> None:
         """Have a root of these entries."""
-        self._root_bits = len(said).bit_length() - 1
-        units = _root_units(self._root_bits)
-        self._root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._nodes(1)[0])
-        self._blocks.entries[self._root * UNIT_ENTRIES :][: len(said)] = said
+        root_bits = len(said).bit_length() - 1
+        units = _root_units(root_bits)
+        root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._take(1, NODE_UNITS)[0])
+        self._root, self._root_bits = root, root_bits
+        self._blocks.entries[root * UNIT_ENTRIES :][: len(said)] = said
 
-    def _nodes(self, count: int) -> Numbers:
-        """So many, with anything in them."""
-        return self._blocks.take(count, NODE_UNITS)
+    def _take(self, count: int, size: int) -> Numbers:
+        """So many blocks, with anything in them."""
+        numbers = self._blocks.take(count, size)
+        self._loose.append((numbers, size))
+        return numbers
 
     def _widen(self, root_bits: int) -> None:
         """A root that takes more bits: nodes become part of it."""
@@ -251,7 +259,7 @@ class LongestPrefix:
             rows = said.reshape(-1, _NODE)
             said = rows[:, 0].copy()
             apart = np.flatnonzero((rows != rows[:, :1]).any(axis=1) | (said >= FIB_MORE))
-            made = self._nodes(len(apart))
+            made = self._take(len(apart), NODE_UNITS)
             self._blocks.entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = rows[apart]
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
             self._units += NODE_UNITS * len(made)
@@ -320,7 +328,7 @@ class LongestPrefix:
         sizes = np.where(last, (2 * _PAIRS).searchsorted(last, "right"), 0)
         for size in np.unique(sizes[sizes > 0]).tolist():
             some = np.flatnonzero(sizes == size)
-            numbers = self._blocks.take(len(some), size)
+            numbers = self._take(len(some), size)
             at, places = numbers[:, None] * UNIT_ENTRIES, 2 * _PAIRS[size]
             self._blocks.entries[at + _PREFIXES_AT[size]] = prefixes[some, :places]
             self._halves()[2 * at + _SLOTS_AT[size]] = self._short(slots[some, :places])
@@ -334,6 +342,7 @@ class LongestPrefix:
         old = entries[spots]
         fence()
         entries[spots] = leads
+        self._loose = []
         old = old[old >= FIB_MORE]
         for size in _kinds(old):
             self._give(_numbers(old[_is_kind(old, size)]), size)
@@ -349,7 +358,7 @@ class LongestPrefix:
         spots = np.unique(at[~_is_node(entries[at])])
         if not len(spots):
             return
-        made = self._nodes(len(spots))
+        made = self._take(len(spots), NODE_UNITS)
         self._units += NODE_UNITS * len(made)
         prefixes, slots = self._open(entries[spots])
         entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = slots[_last(prefixes)][:, None]
