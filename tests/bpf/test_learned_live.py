@@ -250,7 +250,7 @@ def test_routes_may_change_their_metrics_for_ever(place: Bench) -> None:
     table = place.path.learned("isp")
     which = [prefix_key(Prefix.parse(f"9.{number}.0.0/16")) for number in range(64)]
     table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(0, (hop(1),))])
-    for metric in range(0, ROUTES + len(which), len(which)):
+    for metric in range(0, 2 * ROUTES, len(which)):
         table.update(4, which, [table.group(metric + number, (hop(0),)) for number in range(len(which))])
     assert (router(sent(place, "8.8.8.8")), router(sent(place, "9.9.9.9"))) == (1, 0)
 

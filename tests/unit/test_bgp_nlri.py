@@ -15,7 +15,7 @@ COUNTS = (0, 1, 2, 3, 7, 40, 200)
 
 def field(rng: random.Random, family: Family, *, with_ids: bool) -> bytes:
     """Some prefixes."""
-    parts = []
+    parts: list[bytes] = []
     for _ in range(rng.choice(COUNTS)):
         length = rng.randrange(BITS[family] + 1)
         key = 1 << length | rng.getrandbits(length) if length else 1

@@ -138,7 +138,7 @@ class Groups:
     def ripe(self) -> bool:
         """True if it is time to collect the records that nothing needs: many were made, and room becomes scarce.
         Whoever does it looks at every route."""
-        return self._made >= RIPE and (self._route_room.left < ROUTES // 2 or self._hop_room.left < HOPS - RIPE)
+        return self._made >= RIPE and (self._route_room.left < ROUTES // 4 or self._hop_room.left < HOPS - RIPE)
 
     def group(self, number: int) -> Group:
         """Metric and next hops."""
