@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("learned: a bit is another route's", "bpf/stages/learned.h", "EIGHT(0, 1, 48,", "EIGHT(0, 1, 49,"),
     Mutant("learned: blocks of odd sizes overlap", "src/isthmus/datapath/fib/blocks.py", "np.arange(0, _SLAB - size + 1, size)", "np.arange(0, _SLAB - size + 1, size & ~1 or 1)"),
     Mutant("learned: blocks stay of the size they were", "src/isthmus/datapath/fib/blocks.py", "self._join(other for other in SIZES if other != size)", "pass"),
-    Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "                self._wait()\n", "                pass\n"),
+    Mutant("learned: blocks are had again at once", "src/isthmus/datapath/fib/blocks.py", "            self._wait()\n", "            pass\n"),
     Mutant("learned: records are kept for ever", "src/isthmus/datapath/fib/groups.py", "return self._made >= RIPE", "return False"),
     Mutant("learned: records in use are freed", "src/isthmus/datapath/fib/groups.py", "if Used(family, group, length) not in used", "if True"),
     Mutant("learned: flows do not hear of withdrawals", "src/isthmus/datapath/learned.py", "records[some])\n        self._changed()", "records[some])"),
