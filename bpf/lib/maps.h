@@ -51,12 +51,14 @@ TABLE(adjacencies, neighbour, 1)
 /* Ports by their slot in `ports`, for what leaves through a tunnel. */
 TABLE(exits, exit, 1)
 
+#define CHUNK_ENTRIES (CHUNK_UNITS * UNIT_ENTRIES)
+
 /* Memory of learned tables, a chunk at a time, so that it follows the routes. */
 struct chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, CHUNK_UNITS *UNIT_ENTRIES * sizeof(__u32));
+	__uint(value_size, CHUNK_ENTRIES * sizeof(__u32));
 	__uint(max_entries, 1);
 };
 

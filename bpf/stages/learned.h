@@ -13,7 +13,6 @@
 #define FIB_KIND(entry) ((entry) >> FIB_KIND_SHIFT) /* FIB_NODE, or more: a bunch */
 #define FIB_NODE	(FIB_MORE >> FIB_KIND_SHIFT)
 #define FIB_NUMBER	((1u << FIB_KIND_SHIFT) - 1)
-#define CHUNK_ENTRIES	(CHUNK_UNITS * UNIT_ENTRIES)
 
 /* Pairs of routes in a bunch of so many units: a third of its entries, which processors would divide slowly. */
 #define PAIRS(units)   ((units) * UNIT_ENTRIES * 43 / 128)
@@ -54,8 +53,8 @@ static const __u8 bit_places[64] = {
 };
 
 /*
- * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch on which it is:
- * nobody guesses that, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
+ * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch on
+ * which it is: nobody guesses that, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
  * differs from the prefix before it ends.
  */
 static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 
 import numpy as np
@@ -148,16 +149,25 @@ def waited() -> list[None]:
     return []
 
 
+@contextmanager
+def room(chunks: int) -> Iterator[BpfMap]:
+    """A map of so many."""
+    inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
+    outer = BpfMap.create(12, "outer", 4, 4, chunks, inner=inner)
+    try:
+        yield outer
+    finally:
+        os.close(outer.fd)
+        os.close(inner.fd)
+
+
 @pytest.fixture
 def blocks(waited: list[None]) -> Iterator[Blocks]:
     """Room for twenty chunks."""
-    inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
-    outer = BpfMap.create(12, "outer", 4, 4, 20, inner=inner)
-    blocks = Blocks(outer, lambda: waited.append(None))
-    yield blocks
-    blocks.close()
-    os.close(outer.fd)
-    os.close(inner.fd)
+    with room(20) as chunks:
+        blocks = Blocks(chunks, lambda: waited.append(None))
+        yield blocks
+        blocks.close()
 
 
 SLABS = 20 * 63 - 1  # of 128 units; of each chunk one is left out, and the first of all
@@ -237,12 +247,9 @@ def test_what_did_not_fit_is_not_lost(blocks: Blocks) -> None:
 
 
 def test_more_memory_than_can_be_numbered_is_refused(waited: list[None]) -> None:
-    inner = BpfMap.create(2, "inner", 4, 4 * UNIT_ENTRIES * CHUNK_UNITS, 1, 1 << 10)
-    outer = BpfMap.create(12, "outer", 4, 4, (1 << FIB_KIND_SHIFT) // CHUNK_UNITS + 1, inner=inner)
-    with pytest.raises(ValueError, match="more units than can be numbered"):
-        Blocks(outer, lambda: waited.append(None))
-    os.close(outer.fd)
-    os.close(inner.fd)
+    too_many = (1 << FIB_KIND_SHIFT) // CHUNK_UNITS + 1
+    with room(too_many) as chunks, pytest.raises(ValueError, match="more units than can be numbered"):
+        Blocks(chunks, lambda: waited.append(None))
 
 
 def test_routes_may_change_their_metrics_for_ever(place: Bench) -> None:

@@ -36,7 +36,6 @@ PackHop = Callable[[Family, NextHop], bytes | None]
 _Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
-_NUMBER: Final = (1 << 32) - 1
 _ROUTE_DOWN: Final = RECORDS["route"].layout["down"][0]
 _HOP_DOWN: Final = RECORDS["hop"].layout["down"][0]
 
@@ -152,10 +151,10 @@ class Groups:
             self._records[family] = known
         known = self._records[family]
         found: Words = known[numbers, lengths]
-        if (missing := np.flatnonzero(found == 0)).size:
+        if (missing := np.flatnonzero((found == 0) & (numbers > 0))).size:
             # those of a length side by side: most routes are of few lengths, whose records so stay in the caches
             kinds = np.unique(lengths[missing].astype(np.int64) << 32 | numbers[missing])
-            for number, length in ((kind & _NUMBER, kind >> 32) for kind in kinds.tolist() if kind & _NUMBER):
+            for length, number in (divmod(kind, 1 << 32) for kind in kinds.tolist()):
                 try:
                     known[number, length] = self._slot(family, number, length)
                 except TableFull as full:

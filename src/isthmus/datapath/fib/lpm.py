@@ -217,7 +217,7 @@ class LongestPrefix:
         """Have a root of these entries."""
         root_bits = len(said).bit_length() - 1
         units = _root_units(root_bits)
-        root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._take(1, NODE_UNITS)[0])
+        root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._blocks.take(1, NODE_UNITS)[0])
         self._root, self._root_bits = root, root_bits
         self._blocks.entries[root * UNIT_ENTRIES :][: len(said)] = said
 
@@ -225,6 +225,7 @@ class LongestPrefix:
         """So many blocks, with anything in them."""
         numbers = self._blocks.take(count, size)
         self._loose.append((numbers, size))
+        self._units += size * count
         return numbers
 
     def _widen(self, root_bits: int) -> None:
@@ -262,7 +263,6 @@ class LongestPrefix:
             made = self._take(len(apart), NODE_UNITS)
             self._blocks.entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = rows[apart]
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
-            self._units += NODE_UNITS * len(made)
         self._new_root(said)
 
     def _put(
@@ -333,7 +333,6 @@ class LongestPrefix:
             self._blocks.entries[at + _PREFIXES_AT[size]] = prefixes[some, :places]
             self._halves()[2 * at + _SLOTS_AT[size]] = self._short(slots[some, :places])
             leads[some] = numbers.astype(np.uint32) | np.uint32(FIB_MORE | size << FIB_KIND_SHIFT)
-            self._units += size * len(some)
         self._lead(spots, leads)
 
     def _lead(self, spots: Numbers, leads: Words) -> None:
@@ -359,7 +358,6 @@ class LongestPrefix:
         if not len(spots):
             return
         made = self._take(len(spots), NODE_UNITS)
-        self._units += NODE_UNITS * len(made)
         prefixes, slots = self._open(entries[spots])
         entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = slots[_last(prefixes)][:, None]
         of, place = np.nonzero(prefixes != _ALL)

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.routing.bgp import attributes as a
-from isthmus.routing.bgp.nlri import words
+from isthmus.routing.bgp.nlri import Places, words
 from isthmus.routing.bgp.received import BOTH, RULES, Said
 from isthmus.routing.bgp.wire import AFI, UNICAST
 from isthmus.tables.address import Family
 
-_Places = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
 
 _MOST: Final = 16  # attributes of an ordinary UPDATE
@@ -28,7 +27,7 @@ _REACH: Final = (a.OPTIONAL | a.EXTENDED) << 8 | a.MP_REACH
 _IPV6_UNICAST: Final = AFI[6] << 8 | UNICAST
 
 
-def _column(values: dict[int, int]) -> _Places:
+def _column(values: dict[int, int]) -> Places:
     column = np.full(_KINDS, -1, np.int64)
     column[list(values)] = list(values.values())
     return column
@@ -49,33 +48,33 @@ class Ordinary(NamedTuple):
 
     ok: _Mask
     six: _Mask
-    raw_at: _Places
-    raw_end: _Places
-    hop_at: _Places
-    hop_end: _Places
-    prefixes_at: _Places
-    prefixes_end: _Places
-    large_at: _Places
-    large_end: _Places
-    med: _Places
-    local_pref: _Places
-    hops: _Places
-    origin: _Places
+    raw_at: Places
+    raw_end: Places
+    hop_at: Places
+    hop_end: Places
+    prefixes_at: Places
+    prefixes_end: Places
+    large_at: Places
+    large_end: Places
+    med: Places
+    local_pref: Places
+    hops: Places
+    origin: Places
 
-    def fields(self, family: Family) -> tuple[_Places, _Places, _Places]:
+    def fields(self, family: Family) -> tuple[Places, Places, Places]:
         """The numbers of those of a family, and where their prefixes are."""
         index = np.flatnonzero(self.ok & (self.six == (family == 6)))
         return index, self.prefixes_at[index], self.prefixes_end[index]
 
     def sets(
-        self, data: bytes, index: _Places, others: Sequence[Said]
-    ) -> tuple[list[bytes], list[bytes], list[bytes], _Places, _Places, _Places, _Places]:
+        self, data: bytes, index: Places, others: Sequence[Said]
+    ) -> tuple[list[bytes], list[bytes], list[bytes], Places, Places, Places, Places]:
         """The columns of ``updates.Sets`` for these, and behind them for others."""
 
-        def cut(first: _Places, last: _Places) -> list[bytes]:
+        def cut(first: Places, last: Places) -> list[bytes]:
             return [data[at:end] for at, end in zip(first[index].tolist(), last[index].tolist(), strict=True)]
 
-        def numbers(mine: _Places, theirs: list[int]) -> _Places:
+        def numbers(mine: Places, theirs: list[int]) -> Places:
             return np.concatenate((mine[index], np.array(theirs, np.int64)))
 
         return (
@@ -172,7 +171,7 @@ def _walk(data: bytes, found: Ordinary, *, internal: bool) -> None:
 
 
 def _values(
-    data: bytes, found: Ordinary, left: _Places, code: _Places, value: _Places, length: _Places, right: _Mask
+    data: bytes, found: Ordinary, left: Places, code: Places, value: Places, length: Places, right: _Mask
 ) -> _Mask:
     """Note the values of attributes, of those that are ``right`` so far; False where one is not ordinary."""
     fine = np.ones(len(left), np.bool_)

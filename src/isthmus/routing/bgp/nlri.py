@@ -6,7 +6,7 @@ else, in many fields abreast; the rest is done for all of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from isthmus.tables.address import BITS, FAMILIES, Family
 from isthmus.tables.prefixes import Prefixes
+
+Places = npt.NDArray[np.int64]
+"""Positions in some bytes."""
 
 PADDING: Final = bytes(24)
 """Must follow what is decoded, so that a look beyond its end is no error."""
@@ -36,10 +39,7 @@ _STEP: Final = {
 }
 _STEP_WITH_ID: Final = {family: [_ID_BYTES + step for step in _STEP[family]] for family in FAMILIES}
 
-
 _MANY: Final = 48  # fields; for fewer, calls over arrays cost more than they save
-
-Places = npt.NDArray[np.int64]
 
 
 class NotPrefixes(ValueError):
@@ -58,9 +58,9 @@ def words(data: bytes, at: npt.NDArray[np.int64], kind: str) -> npt.NDArray[Any]
 
 
 def decode(
-    family: Family, data: bytes, fields: Iterable[tuple[int, int]], *, with_ids: bool
+    family: Family, data: bytes, starts: Places, ends: Places, *, with_ids: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], Prefixes]:
-    """How many prefixes are in each field ``data[start:end]``, and the path identifiers and prefixes of all;
+    """How many prefixes are in each field, ``data`` from a start to its end, and path identifiers and prefixes of all;
     identifiers are 0 where there are none.
 
     ``PADDING`` must lie behind every field. Bits beyond a prefix's length are dropped (RFC 4271 4.3: their value is
@@ -68,7 +68,7 @@ def decode(
     """
     ahead = _ID_BYTES if with_ids else 0
     step = (_STEP_WITH_ID if with_ids else _STEP)[family]
-    at, each = _starts(data, list(fields), ahead, step)
+    at, each = _places(data, starts, ends, ahead, step)
     length = words(data, at + ahead, "u1")
     hi = words(data, at + ahead + 1, "u8")
     lo = words(data, at + ahead + 9, "u8") if (length > _ROOT).any() else np.zeros(len(at), np.uint64)
@@ -76,40 +76,40 @@ def decode(
     return each, ids, Prefixes.cut(hi, lo, length)
 
 
-def _starts(data: bytes, fields: Sequence[tuple[int, int]], ahead: int, step: list[int]) -> tuple[Places, Places]:
+def _places(data: bytes, starts: Places, ends: Places, ahead: int, step: list[int]) -> tuple[Places, Places]:
     """Where all prefixes start, and how many there are in each field."""
-    if len(fields) < _MANY:
-        return _walk(data, fields, ahead, step)
+    if len(starts) < _MANY:
+        return _walk(data, starts, ends, ahead, step)
     try:
-        return _walk_abreast(data, fields, ahead, step)
+        return _walk_abreast(data, starts, ends, ahead, step)
     except NotPrefixes:
-        return _walk(data, fields, ahead, step)  # which says in which field
+        return _walk(data, starts, ends, ahead, step)  # which says in which field
 
 
-def _walk(data: bytes, fields: Iterable[tuple[int, int]], ahead: int, step: list[int]) -> tuple[Places, Places]:
-    starts: list[int] = []
+def _walk(data: bytes, starts: Places, ends: Places, ahead: int, step: list[int]) -> tuple[Places, Places]:
+    """A prefix after the other."""
+    places: list[int] = []
     counts: list[int] = []
-    found = starts.append
-    for start, end in fields:
+    found = places.append
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         while start < end:
             found(start)
             start += step[data[start + ahead]]
         if start != end:
             raise NotPrefixes(len(counts))
-        counts.append(len(starts))
+        counts.append(len(places))
     each = np.array(counts, np.int64)
     each[1:] -= each[:-1].copy()
-    return np.array(starts, np.int64), each
+    return np.array(places, np.int64), each
 
 
-def _walk_abreast(data: bytes, fields: Sequence[tuple[int, int]], ahead: int, step: list[int]) -> tuple[Places, Places]:
+def _walk_abreast(data: bytes, starts: Places, ends: Places, ahead: int, step: list[int]) -> tuple[Places, Places]:
     """All fields at once, a prefix of each, until few are left."""
-    at, end = np.array(fields, np.int64).T
     lengths, steps = np.frombuffer(data, np.uint8)[ahead:], np.array(step, np.int64)
-    each = np.zeros(len(fields), np.int64)
+    each = np.zeros(len(starts), np.int64)
     walked: list[tuple[Places, Places]] = []
-    on = np.flatnonzero(at < end)
-    at, end = at[on], end[on]
+    on = np.flatnonzero(starts < ends)
+    at, end = starts[on], ends[on]
     while len(on) >= _MANY:
         walked.append((on, at))
         at = at + steps[lengths[at]]
@@ -118,12 +118,12 @@ def _walk_abreast(data: bytes, fields: Sequence[tuple[int, int]], ahead: int, st
         each[on] += 1
         left = at < end
         on, at, end = on[left], at[left], end[left]
-    rest, more = _walk(data, zip(at.tolist(), end.tolist(), strict=True), ahead, step)
+    rest, more = _walk(data, at, end, ahead, step)
     each[on] += more
     first = np.cumsum(each) - each
     found = np.empty(int(each.sum()), np.int64)
-    for place, (which, starts) in enumerate(walked):
-        found[first[which] + place] = starts
+    for place, (which, there) in enumerate(walked):
+        found[first[which] + place] = there
     begin = np.cumsum(more) - more
     found[np.repeat(first[on] + len(walked) - begin, more) + np.arange(len(rest))] = rest
     return found, each

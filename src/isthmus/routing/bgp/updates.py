@@ -160,9 +160,8 @@ class Updates:
             which = np.concatenate((which, np.where(mine, len(which) - 1 + np.cumsum(mine), -1)))[order]
             starts = np.concatenate((starts, [field.start for _, field in others]))[order]
             ends = np.concatenate((ends, [field.end for _, field in others]))[order]
-        fields = zip(starts.tolist(), ends.tolist(), strict=True)
         try:
-            counts, path_ids, prefixes = nlri.decode(family, data, fields, with_ids=family in self._with_ids)
+            counts, path_ids, prefixes = nlri.decode(family, data, starts, ends, with_ids=family in self._with_ids)
         except nlri.NotPrefixes as error:
             place = int(order[error.index])
             bulky = len(index) - len(others)
