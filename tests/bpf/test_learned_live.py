@@ -134,12 +134,14 @@ def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:
     few = [1 << 28 | 60 << 20 | number << 4 for number in range(1_200)]
     with ThreadPoolExecutor(1) as other:
         sending = other.submit(send)
-        for _ in range(2):
-            for keys in (few, many):
-                table.update(4, keys, [table.group(0, (hop(0),))] * len(keys))
-            for keys in (many, few):
-                table.update(4, keys, [0] * len(keys))
-        over.set()
+        try:
+            for _ in range(2):
+                for keys in (few, many):
+                    table.update(4, keys, [table.group(0, (hop(0),))] * len(keys))
+                for keys in (many, few):
+                    table.update(4, keys, [0] * len(keys))
+        finally:
+            over.set()
         assert sending.result() > 100
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from isthmus.datapath.fib.blocks import Blocks, Numbers, Words, fence
 from isthmus.tables.layout import (
     BUNCH_UNITS,
+    CHUNK_UNITS,
     FIB_BITS_SHIFT,
     FIB_KIND_SHIFT,
     FIB_MORE,
@@ -34,6 +35,7 @@ _NODE_BITS: Final = 4
 _NODE: Final = NODE_UNITS * UNIT_ENTRIES
 _ENTRIES: Final = np.arange(_NODE)
 _AT_ONCE: Final = 1 << 20  # entries looked at in one piece
+_WIDEST: Final = CHUNK_UNITS * UNIT_ENTRIES  # entries that are written in one go; large roots begin at multiples of it
 _NUMBER: Final = np.uint32((1 << FIB_KIND_SHIFT) - 1)
 _BUNCH: Final = FIB_MORE | 1 << FIB_KIND_SHIFT  # entries from here on lead to one
 _PAIRS: Final = np.arange(BUNCH_UNITS + 1) * UNIT_ENTRIES // PAIR_ENTRIES
@@ -213,13 +215,16 @@ class LongestPrefix:
         rows: Words = self._blocks.entries[numbers[:, None] * UNIT_ENTRIES + _ENTRIES]
         return rows
 
-    def _new_root(self, said: Words) -> None:
-        """Have a root of these entries."""
-        root_bits = len(said).bit_length() - 1
+    def _new_root(self, root_bits: int) -> Words:
+        """Have a root that says nothing yet; its entries."""
         units = _root_units(root_bits)
-        root = self._blocks.take_run(units) if units > NODE_UNITS else int(self._blocks.take(1, NODE_UNITS)[0])
+        if units > NODE_UNITS:
+            root = self._blocks.take_run(units)
+        else:
+            root = int(self._blocks.take(1, NODE_UNITS)[0])
+            self._blocks.entries[root * UNIT_ENTRIES :][:_NODE] = 0
         self._root, self._root_bits = root, root_bits
-        self._blocks.entries[root * UNIT_ENTRIES :][: len(said)] = said
+        return self._blocks.entries[root * UNIT_ENTRIES :][: 1 << root_bits]
 
     def _take(self, count: int, size: int) -> Numbers:
         """So many blocks, with anything in them."""
@@ -237,19 +242,21 @@ class LongestPrefix:
             said = entries[self._root * UNIT_ENTRIES :][: 1 << self._root_bits].copy()
             at = self._root * UNIT_ENTRIES + np.arange(len(said))
         gone = []
-        while len(said) < 1 << root_bits:
+        while True:
             inner = np.flatnonzero(said >= FIB_MORE)
             self._deepen(at[inner])
             nodes = _numbers(entries[at[inner]])
             gone.append(nodes)
-            said = np.repeat(said[:, None], _NODE, axis=1)
-            said[inner] = self._rows(nodes)
-            if said.size < 1 << root_bits:
-                at = np.full(said.shape, -1)
-                at[inner] = nodes[:, None] * UNIT_ENTRIES + _ENTRIES
-                at = at.reshape(-1)
-            said = said.reshape(-1)
-        self._new_root(said)
+            last = said.size * _NODE == 1 << root_bits
+            rows = (self._new_root(root_bits) if last else np.zeros(said.size * _NODE, np.uint32)).reshape(-1, _NODE)
+            some = np.flatnonzero(said)
+            rows[some] = said[some][:, None]
+            rows[inner] = self._rows(nodes)
+            if last:
+                break
+            at = np.full(rows.shape, -1)
+            at[inner] = nodes[:, None] * UNIT_ENTRIES + _ENTRIES
+            said, at = rows.reshape(-1), at.reshape(-1)
         for nodes in gone:
             self._give(nodes, NODE_UNITS)
 
@@ -263,7 +270,7 @@ class LongestPrefix:
             made = self._take(len(apart), NODE_UNITS)
             self._blocks.entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = rows[apart]
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
-        self._new_root(said)
+        self._new_root(root_bits)[:] = said
 
     def _put(
         self, at: Numbers, prefixes: Words, length: int, values: Words, *, gone: bool = False
@@ -384,31 +391,31 @@ class LongestPrefix:
         self._lead(spots, made.astype(np.uint32) | np.uint32(FIB_MORE))
 
     def _write(self, at: Numbers, run: int, values: Words, length: int) -> None:
-        """Runs of entries that begin at ``at``."""
-        for start in range(0, run, _AT_ONCE):
-            size = min(run - start, _AT_ONCE)
-            for some in _pieces(len(at), max(_AT_ONCE // size, 1)):
-                index = at[some] if size == 1 else (at[some][:, None] + np.arange(start, start + size)).reshape(-1)
-                self._replace(index, values[some] if size == 1 else np.repeat(values[some], size), length)
+        """Runs of entries that begin at ``at``, each at a multiple of its size."""
+        size = min(run, _WIDEST)
+        rows = (at[:, None] // size + np.arange(run // size)).reshape(-1)
+        values = np.repeat(values, run // size)
+        for some in _pieces(len(rows), _AT_ONCE // size):
+            self._replace(rows[some], size, values[some], length)
 
-    def _replace(self, index: Numbers, values: Words, length: int) -> None:
-        """Entries, and what nodes and bunches behind them say, where they hold no longer prefix."""
-        entries = self._blocks.entries
-        now = entries[index]
+    def _replace(self, rows: Numbers, size: int, values: Words, length: int) -> None:
+        """Rows of so many entries, and what nodes and bunches behind them say, where they hold no longer prefix."""
+        table = self._blocks.entries.reshape(-1, size)
+        now, wanted = table[rows], values[:, None]
         inner = now >= FIB_MORE
         deeper = bool(inner.any())
         mine = self._lengths[np.where(inner, 0, now) if deeper else now] <= length
         if deeper:
             mine &= ~inner
-        entries[index[mine]] = values[mine]
+        table[rows] = wanted if mine.all() else np.where(mine, wanted, now)
         if deeper:
-            leads, values, nodes = now[inner], values[inner], _is_node(now[inner])
+            leads, values = now[inner], np.broadcast_to(wanted, now.shape)[inner]
+            nodes = _is_node(leads)
             if not nodes.all():
                 self._replace_last(leads[~nodes], values[~nodes], length)
-            below, values = _numbers(leads[nodes]) * UNIT_ENTRIES, values[nodes]
+            below, values = _numbers(leads[nodes]) // NODE_UNITS, values[nodes]
             for some in _pieces(len(below), _AT_ONCE // _NODE):
-                index = (below[some][:, None] + _ENTRIES).reshape(-1)
-                self._replace(index, np.repeat(values[some], _NODE), length)
+                self._replace(below[some], _NODE, values[some], length)
 
     def _replace_last(self, leads: Words, values: Words, length: int) -> None:
         """What holds in bunches where none of their routes does."""
