@@ -174,9 +174,30 @@ class Exact:
         while capacity * 6 // 10 < len(slots) + more:
             capacity *= 2
         self._build(capacity)
-        slots = self.place(prefixes)
+        slots = self._settle(prefixes)
         for column, numbers in zip(self.columns, kept, strict=True):
             column.set(slots, numbers)
+
+    def _settle(self, prefixes: Prefixes) -> Slots:
+        """``place`` for different prefixes in an empty table: nothing is to be compared."""
+        found, whose = self._home(prefixes), np.full(len(self.length), -1, np.int32)
+        left, at, step = np.arange(len(prefixes), dtype=np.int32), found, 0
+        while len(left):
+            free = np.flatnonzero(whose[at] < 0)
+            whose[at[free]] = left[free]
+            on = np.flatnonzero(whose[at] != left)
+            step += 1
+            left, at = left[on], at[on] + step & self._mask
+            found[left] = at
+        self._write(found, prefixes)
+        return found
+
+    def _write(self, at: Slots, prefixes: Prefixes) -> None:
+        """Prefixes into slots that are empty."""
+        self._hi[at], self.length[at] = prefixes.hi, prefixes.length
+        if prefixes.lo.any():
+            self._lo[at] = prefixes.lo
+        self._used += len(at)
 
     def _home(self, prefixes: Prefixes) -> Slots:
         mixed: Halves = prefixes.hi * _HI + prefixes.lo * _LO + prefixes.length.astype(np.uint64) * _LENGTH
@@ -196,10 +217,5 @@ class Exact:
     def _claim(self, prefixes: Prefixes, which: Slots, at: Slots) -> npt.NDArray[np.bool_]:
         """Take empty slots. True for those that have one: of several that want the same, the last."""
         mine = self.lasts(at)
-        which, at = which[mine], at[mine]
-        self._hi[at], self.length[at] = prefixes.hi[which], prefixes.length[which]
-        low = prefixes.lo[which]
-        if low.any():
-            self._lo[at] = low
-        self._used += len(at)
+        self._write(at[mine], prefixes[which[mine]])
         return mine
