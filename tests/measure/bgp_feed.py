@@ -15,7 +15,7 @@ import select
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -141,8 +141,14 @@ def neighbour(one: Bird, number: int, updates: bytes, start: Event, end: Event) 
         end.wait(MOST_S)
 
 
-def measure(kind: Callable[[Bird], Reader], tables: list[bytes], expected: int) -> Figures:
-    """One reading of the tables of all externals, each through a BIRD of its own."""
+def measure(
+    kind: Callable[[Bird], Reader],
+    tables: list[bytes],
+    expected: int,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Figures:
+    """One reading of the tables of all externals, each through a BIRD of its own. ``around``: the reading, not what is
+    started for it."""
     with ExitStack() as stack:
         start, end = _fork.Event(), _fork.Event()
         birds, readers = [], []
@@ -155,6 +161,7 @@ def measure(kind: Callable[[Bird], Reader], tables: list[bytes], expected: int) 
             readers.append(kind(one))
             birds.append(one)
         stack.callback(end.set)
+        stack.enter_context(around())
         return read(birds, readers, start, expected)
 
 

@@ -2,8 +2,8 @@
 
 ``python -m tests.measure.intake [--scale S] [--rounds N]``, as root, on a machine that does nothing else. Beside it, in
 the same run, a *bare reader* of the same feeds (`bgp_feed`). Whole: session, RIB, and the packet path's tables, in one
-process. Then: a lost neighbour (one write), and how long its table takes to be cleared; memory of the process and of
-the tables, with BIRD apart.
+process, which has precedence as it has in a gateway. Then: a lost neighbour (one write), and how long its table takes
+to be cleared; memory of the process and of the tables, with BIRD apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from isthmus.bench.gateway import tables_of
 from isthmus.datapath import Bindings, Capacity, PacketPath
 from isthmus.routing.bgp.updates import Batch
+from isthmus.routing.precedence import precedence
 from isthmus.routing.rib import Rib
 from isthmus.routing.router import COLLECT
 from isthmus.tables.address import Family
@@ -93,7 +94,7 @@ def intake(tables: list[bytes], routes: int) -> Intake:
     with PacketPath.load(capacity=Capacity(flows=1024), hooks=["xdp"]) as path:
         path.apply(tables_of(OBJECTS), Bindings())
         before, vpcs = resident(), iter(VPCS)
-        figures = measure(lambda one: Whole(path, next(vpcs), one), tables, routes)
+        figures = measure(lambda one: Whole(path, next(vpcs), one), tables, routes, precedence)
         grown, maps = resident() - before, sum(path.learned(vpc).memory() for vpc in VPCS)
         began = time.monotonic()
         path.set_down([Peer("e1", "10.9.0.2")])

@@ -33,6 +33,7 @@ from isthmus.lab.service.questions import Questions
 from isthmus.lab.service.service import Service
 from isthmus.lab.state import Objects, State
 from isthmus.lab.tagger import Tagger
+from isthmus.routing.precedence import precedence
 from isthmus.routing.router import Router
 from isthmus.tables.address import FAMILIES, Family, format_address
 from isthmus.tables.entries import AttachmentKey, Tables
@@ -154,6 +155,7 @@ def load(objects: Objects, tables: Tables, stack: ExitStack) -> tuple[PacketPath
 
 def route(objects: Objects, tables: Tables, path: PacketPath, keeper: Keeper, folder: Path, stack: ExitStack) -> Router:
     """BGP with the neighbours of every VPC that has some."""
+    stack.enter_context(precedence())
     router = Router(
         tables,
         objects.model.vpcs,

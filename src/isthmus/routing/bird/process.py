@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.routing.bird.control import Control, ControlError
+from isthmus.routing.precedence import as_usual
 
 _PROGRAM: Final = "bird"
 _USER: Final = "bird"  # whom Debian's package makes; BIRD keeps the capabilities it needs
@@ -135,6 +136,7 @@ class Daemon:
                 stderr=stderr,
                 start_new_session=True,
             )
+        as_usual(self._child.pid)
         self._pidfd = os.pidfd_open(self._child.pid)
         try:
             self.control = self._answer()
