@@ -20,6 +20,7 @@ from isthmus.lab.demo.outside import EXTERNALS
 from isthmus.lab.externals import cables, daemons
 from isthmus.lab.process import working_below
 from isthmus.lab.state import State
+from isthmus.routing.precedence import NICE, USUAL
 from tests.netns.labs import EXAMPLES, isthmus
 
 NAME = "isthmus-test-routes"
@@ -93,6 +94,15 @@ def test_each_external_is_told_the_pool_and_nothing_else(up: None) -> None:
         assert "192.168.1.0/30" in shown
         assert "AS64512" in shown
         assert "8.8.8.0/24" not in shown
+
+
+def test_the_gateway_goes_before_its_daemons(up: None) -> None:
+    state = State(NAME)
+    keeper, birds = state.keeper(), working_below([state.bgp])
+    assert keeper is not None
+    assert len(birds) == 2
+    assert os.getpriority(os.PRIO_PROCESS, keeper.pid) == NICE
+    assert {os.getpriority(os.PRIO_PROCESS, one.pid) for one in birds} == {USUAL}
 
 
 def test_a_lost_way_is_left_for_the_next_metric_and_taken_again(up: None) -> None:
