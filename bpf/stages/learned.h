@@ -52,37 +52,7 @@ static const __u8 bit_places[64] = {
 	EIGHT(46, 26, 40, 15, 34, 20, 31, 10), EIGHT(25, 14, 19, 9, 13, 8, 7, 6),
 };
 
-/*
- * Of the first route of a bunch that fits; the prefix of the last fits all. All are looked at, two at once and without a branch on
- * which it is: nobody guesses that, and cache misses overlap. In each half of a word, bit 31 of `differ` stays if the address
- * differs from the prefix before it ends.
- */
-static __always_inline __u32 bunch_entry(__u32 entry, __u32 address)
-{
-	__u64 twice = (address >> 1 & 0x7ffffffe) * 0x100000001ull, none, fits;
-	__u32 first = (entry & FIB_NUMBER) % CHUNK_UNITS, pairs = PAIRS(FIB_KIND(entry) - FIB_NODE), place, slot;
-	__u32 *entries = chunk_of(entry & FIB_NUMBER);
-
-	if (!entries || first > CHUNK_UNITS - BUNCH_UNITS) /* none begins later in a chunk */
-		return 0;
-	none = (__u32)(~0u << pairs); /* what is behind its own */
-#pragma clang loop unroll(full)
-	for (__u32 i = 0; i < PAIRS(BUNCH_UNITS); i++) {
-		__u64 prefixes, differ;
-
-		if (MAY_END(i) && i >= pairs)
-			break;
-		prefixes = ((volatile __u64 *)&entries[first * UNIT_ENTRIES])[i];
-		differ = (prefixes ^ twice) - (prefixes ^ (prefixes - 0x100000001ull));
-		none |= (differ & 0x8000000080000000ull) >> (31 - i);
-	}
-	fits = ~none & (none + 1);
-	place = 2 * (first * UNIT_ENTRIES + 2 * pairs) + bit_places[fits * BIT_NUMBERS >> 58];
-	slot = ((volatile __u16 *)entries)[place % (2 * CHUNK_ENTRIES)];
-	return slot ? slot + route_capacity - 1 : 0;
-}
-
-/* How far a look-up has come before it meets a bunch. */
+/* How far a look-up has come: to a bunch, or to the end. */
 struct lead {
 	__u32 entry;
 	__u32 rest;	 /* 32 bits of the address */
@@ -108,12 +78,70 @@ static __always_inline struct lead learned_lead(__u64 fib, __u64 hi, __u64 lo)
 	return (struct lead){ entry, hi >> 32, fib >> 32 };
 }
 
-/* The slot of the learned route with the longest prefix that holds the address, 0 if there is none. */
-static __always_inline __u32 learned_route(struct lead lead)
-{
-	__u32 slot = lead.entry & FIB_MORE ? bunch_entry(lead.entry, lead.rest) : lead.entry;
+/* A bunch that is looked through. */
+struct bunch {
+	__u32 *entries; /* of its chunk; NULL: there is none */
+	__u32 first;	/* unit in there */
+	__u32 pairs;
+	__u64 twice; /* the address, in each half */
+	__u64 none;  /* by route: it does not fit, or is behind the last */
+};
 
-	return slot ?: lead.otherwise;
+static __always_inline struct bunch bunch_of(const struct lead *lead)
+{
+	__u32 number = lead->entry & FIB_NUMBER, first = number % CHUNK_UNITS;
+	__u32 pairs = PAIRS(FIB_KIND(lead->entry) - FIB_NODE);
+	__u64 twice = (lead->rest >> 1 & 0x7ffffffe) * 0x100000001ull;
+
+	if (first > CHUNK_UNITS - BUNCH_UNITS) /* none begins later in a chunk */
+		return (struct bunch){};
+	return (struct bunch){ chunk_of(number), first, pairs, twice, (__u32)(~0u << pairs) };
+}
+
+/* Two routes at once: in each half of a word, bit 31 of `differ` stays if the address differs from the prefix before it ends. */
+static __always_inline void look_at(struct bunch *bunch, __u32 pair)
+{
+	__u64 prefixes = ((volatile __u64 *)&bunch->entries[bunch->first * UNIT_ENTRIES])[pair];
+	__u64 differ = (prefixes ^ bunch->twice) - (prefixes ^ (prefixes - 0x100000001ull));
+
+	bunch->none |= (differ & 0x8000000080000000ull) >> (31 - pair);
+}
+
+/* Of the first route that fits; the prefix of the last fits all. */
+static __always_inline __u32 slot_in(const struct bunch *bunch)
+{
+	__u64 fits = ~bunch->none & (bunch->none + 1);
+	__u32 place = 2 * (bunch->first * UNIT_ENTRIES + 2 * bunch->pairs) + bit_places[fits * BIT_NUMBERS >> 58];
+	__u32 slot = ((volatile __u16 *)bunch->entries)[place % (2 * CHUNK_ENTRIES)];
+
+	return slot ? slot + route_capacity - 1 : 0;
+}
+
+/*
+ * Look through the bunch that a look-up has come to; or through those of two, side by side. All routes are looked at, without a
+ * branch on which it is: nobody guesses that, and cache misses overlap.
+ */
+static __always_inline void look_through(struct lead *one, struct lead *other)
+{
+	struct bunch a = bunch_of(one), b = other ? bunch_of(other) : a;
+	__u32 pairs = a.pairs > b.pairs ? a.pairs : b.pairs;
+
+	one->entry = 0;
+	if (other)
+		other->entry = 0;
+	if (!a.entries || !b.entries)
+		return;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < PAIRS(BUNCH_UNITS); i++) {
+		if (MAY_END(i) && i >= pairs)
+			break;
+		look_at(&a, i);
+		if (other)
+			look_at(&b, i);
+	}
+	one->entry = slot_in(&a);
+	if (other)
+		other->entry = slot_in(&b);
 }
 
 /* A learned route, if its prefix is longer than that of a VPC's own (0: there is none), else the own one. */

@@ -31,7 +31,7 @@ static __always_inline __u32 trie_lookup(__u32 at, __u64 hi, __u64 lo)
 	return 0;
 }
 
-/* A look-up of the route to an address, up to where caches are missed: a VPC's own, and how far its learned ones have come. */
+/* A look-up of the route to an address: a VPC's own, and how far its learned ones have come. */
 struct lookup {
 	__u32 own;
 	struct lead lead;
@@ -51,7 +51,9 @@ static __always_inline struct lookup begin_lookup(__u32 routes, __u32 fib_slot, 
  */
 static __always_inline __u32 end_lookup(struct lookup lookup)
 {
-	return longer(learned_route(lookup.lead), lookup.own);
+	if (lookup.lead.entry & FIB_MORE)
+		look_through(&lookup.lead, NULL);
+	return longer(lookup.lead.entry ?: lookup.lead.otherwise, lookup.own);
 }
 
 /* The same by the VPC's number * 2 + family, where it is not for every packet; one call, as the stack is short there. */
@@ -94,6 +96,8 @@ __noinline __u64 two_routes(__u32 at, __u32 generation, __u32 family, __u64 hi, 
 	struct lookup first = begin_candidate(at, generation, family, hi, lo);
 	struct lookup second = begin_candidate(at + 1, generation, family, hi, lo);
 
+	if (first.lead.entry & second.lead.entry & FIB_MORE)
+		look_through(&first.lead, &second.lead);
 	return end_lookup(first) | (__u64)end_lookup(second) << 32;
 }
 

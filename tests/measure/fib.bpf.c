@@ -112,12 +112,16 @@ struct run {
 static long step_ours(__u64 step, struct run *run)
 {
 	const __u64 *aim = next_aim();
+	struct lead lead;
 	__u64 found;
 
 	(void)step;
 	if (!aim)
 		return 1;
-	found = learned_route(learned_lead(root, *aim ^ run->carry, lower_half(*aim)));
+	lead = learned_lead(root, *aim ^ run->carry, lower_half(*aim));
+	if (lead.entry & FIB_MORE)
+		look_through(&lead, NULL);
+	found = lead.entry;
 	run->sum += found;
 	run->carry = chained ? found & zero : 0;
 	return 0;
