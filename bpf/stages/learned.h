@@ -107,7 +107,7 @@ static __always_inline void look_at(struct bunch *bunch, __u32 pair)
 	bunch->none |= (differ & 0x8000000080000000ull) >> (31 - pair);
 }
 
-/* Of the first route that fits; the prefix of the last fits all. */
+/* The slot of the first route that fits; the prefix of the last fits all. */
 static __always_inline __u32 slot_in(const struct bunch *bunch)
 {
 	__u64 fits = ~bunch->none & (bunch->none + 1);
@@ -129,7 +129,7 @@ static __always_inline void look_through(struct lead *one, struct lead *other)
 	one->entry = 0;
 	if (other)
 		other->entry = 0;
-	if (!a.entries || !b.entries)
+	if (!a.entries || !b.entries) /* never, but the verifier can't know */
 		return;
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < PAIRS(BUNCH_UNITS); i++) {
@@ -142,6 +142,14 @@ static __always_inline void look_through(struct lead *one, struct lead *other)
 	one->entry = slot_in(&a);
 	if (other)
 		other->entry = slot_in(&b);
+}
+
+/* The slot of the learned route with the longest prefix that holds the address, 0 if there is none. */
+static __always_inline __u32 learned_slot(struct lead *lead)
+{
+	if (lead->entry & FIB_MORE)
+		look_through(lead, NULL);
+	return lead->entry ?: lead->otherwise;
 }
 
 /* A learned route, if its prefix is longer than that of a VPC's own (0: there is none), else the own one. */

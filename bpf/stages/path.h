@@ -51,9 +51,7 @@ static __always_inline struct lookup begin_lookup(__u32 routes, __u32 fib_slot, 
  */
 static __always_inline __u32 end_lookup(struct lookup lookup)
 {
-	if (lookup.lead.entry & FIB_MORE)
-		look_through(&lookup.lead, NULL);
-	return longer(lookup.lead.entry ?: lookup.lead.otherwise, lookup.own);
+	return longer(learned_slot(&lookup.lead), lookup.own);
 }
 
 /* The same by the VPC's number * 2 + family, where it is not for every packet; one call, as the stack is short there. */

@@ -28,13 +28,17 @@ from isthmus.tables.layout import CHUNK_UNITS, FIB_KIND_SHIFT, UNIT_ENTRIES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
-from tests.bpf.network import HOST_MAC, key, udp
+from tests.bpf.network import HOST_MAC, bindings, key, peering, tables, udp, vpc
 from tests.bpf.test_learned import bound, sent
 from tests.differential.compare import Bench
 from tests.differential.place import XDP, bench
 
 LEARNS = learns()
 """The provider has no routes of its own."""
+OTHER = vpc("other", "p3", "0.0.0.0/0")
+TWO = tables([HERE, ISP, OTHER], [peering(HERE, ISP), peering(HERE, OTHER)])
+TWO.vpcs.update({name: TWO.vpcs[name]._replace(routes={4: (), 6: ()}) for name in ("isp", "other")})
+"""And another one."""
 OPENS = Tables(
     LEARNS.vpcs,
     {name: side._replace(opens=name == SideKey("here--isp", "here")) for name, side in LEARNS.sides.items()},
@@ -113,6 +117,32 @@ def test_every_route_of_a_bunch_is_found(place: Bench, count: int) -> None:
     assert sent(place, "8.200.0.1").verdict is Verdict.NO_ROUTE
     table.update(4, [prefix_key(Prefix.parse("8.0.0.0/8"))], [table.group(0, (hop(1),))])
     assert router(sent(place, "8.200.0.1")) == 1
+
+
+@pytest.mark.parametrize(("isps", "others"), [(1, 41), (41, 1), (3, 4), (10, 26), (20, 19), (35, 15), (41, 41)])
+def test_every_route_of_two_bunches_is_found(loaded: Bench, isps: int, others: int) -> None:
+    """Two providers offer the same addresses; whose prefix is longer has the packet."""
+    rng = random.Random(isps + 100 * others)
+    loaded.path.apply(TWO, bindings(loaded.ifindex, [HERE, ISP, OTHER]))
+    told: list[dict[int, tuple[int, int]]] = []  # by second byte: length and router
+    for which, (provider, count) in enumerate(((ISP, isps), (OTHER, others))):
+        routes = {at: (rng.randrange(16 + which, 25, 2), rng.randrange(2)) for at in rng.sample(range(64), count)}
+        keys = [1 << length | (8 << 24 | at << 16) >> 32 - length for at, (length, _) in routes.items()]
+        hops = [NextHop(key(provider), ROUTERS[way], Origin("BGP")) for _, way in routes.values()]
+        table = loaded.path.learned(provider.name)
+        table.clear()
+        table.update(4, keys, [table.group(0, (one,)) for one in hops])
+        for number, address in enumerate(ROUTERS):
+            loaded.path.set_neighbor(key(provider), 4, address, HOST_MAC[:4] + bytes([which, number]))
+        told.append(routes)
+    for at in range(64):
+        ways = [(*routes[at], which) for which, routes in enumerate(told) if at in routes]
+        outcome = sent(loaded, f"8.{at}.0.1")
+        if ways:
+            _, way, which = max(ways)
+            assert (outcome.verdict, tuple(outcome.frame[4:6])) == (Verdict.FORWARDED, (which, way)), at
+        else:
+            assert outcome.verdict is Verdict.NO_ROUTE
 
 
 def test_no_packet_is_lost_while_roots_grow_and_shrink(place: Bench) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import resource
 import select
 import tempfile
@@ -134,6 +135,7 @@ Reader = Bare | Ours
 
 def neighbour(one: Bird, number: int, updates: bytes, start: Event, end: Event) -> None:
     """In a process of its own: a neighbour of BIRD, silent until ``start`` and there until ``end``."""
+    os.setsid()  # the scheduler has groups of sessions
     with one.connect(f"127.2.0.{number}", blocking=True) as connection:
         connection.settimeout(MOST_S)
         start.wait(MOST_S)

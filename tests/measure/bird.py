@@ -103,7 +103,8 @@ def bird(name: str, folder: Path, *, externals: int = 0, options: str = "") -> I
         with inside(name):
             _links()
             command = ["bird", "-f", "-c", str(folder / "bird.conf"), "-s", str(folder / "ctl")]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(folder / "errors").open("w"))
+            errors = (folder / "errors").open("w")
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
         try:
             wait_for(lambda: (folder / "ctl").exists() or process.poll() is not None)
             if process.poll() is not None:

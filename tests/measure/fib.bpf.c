@@ -119,9 +119,7 @@ static long step_ours(__u64 step, struct run *run)
 	if (!aim)
 		return 1;
 	lead = learned_lead(root, *aim ^ run->carry, lower_half(*aim));
-	if (lead.entry & FIB_MORE)
-		look_through(&lead, NULL);
-	found = lead.entry;
+	found = learned_slot(&lead);
 	run->sum += found;
 	run->carry = chained ? found & zero : 0;
 	return 0;

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,9 +32,10 @@ def precedence() -> Iterator[None]:
 
 
 def as_usual(pid: int) -> None:
-    """A process that has just been started competes as if it had been started by somebody else."""
-    if os.getpriority(os.PRIO_PROCESS, pid) < USUAL:
-        os.setpriority(os.PRIO_PROCESS, pid, USUAL)
+    """A process that has just been started competes as if it had been started by somebody else, if that is allowed."""
+    with suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, pid) < USUAL:
+            os.setpriority(os.PRIO_PROCESS, pid, USUAL)
 
 
 def _of_group() -> int | None:

@@ -391,7 +391,7 @@ class LongestPrefix:
         self._lead(spots, made.astype(np.uint32) | np.uint32(FIB_MORE))
 
     def _write(self, at: Numbers, run: int, values: Words, length: int) -> None:
-        """Runs of entries that begin at ``at``, each at a multiple of its size."""
+        """Runs of entries that begin at ``at``, each at a multiple of its size, or of a chunk's where that is less."""
         size = min(run, _WIDEST)
         rows = (at[:, None] // size + np.arange(run // size)).reshape(-1)
         values = np.repeat(values, run // size)
@@ -407,7 +407,11 @@ class LongestPrefix:
         mine = self._lengths[np.where(inner, 0, now) if deeper else now] <= length
         if deeper:
             mine &= ~inner
-        table[rows] = wanted if mine.all() else np.where(mine, wanted, now)
+        if mine.all():
+            table[rows] = wanted
+        else:  # only these: others' lines stay in the caches of all
+            row, column = np.nonzero(mine)
+            table[rows[row], column] = values[row]
         if deeper:
             leads, values = now[inner], np.broadcast_to(wanted, now.shape)[inner]
             nodes = _is_node(leads)
