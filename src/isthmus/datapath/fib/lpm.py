@@ -407,11 +407,12 @@ class LongestPrefix:
         mine = self._lengths[np.where(inner, 0, now) if deeper else now] <= length
         if deeper:
             mine &= ~inner
-        if mine.all():
-            table[rows] = wanted
-        else:  # only these: others' lines stay in the caches of all
+        count = np.count_nonzero(mine)
+        if 2 * count < mine.size:  # the lines of others stay in the caches of all
             row, column = np.nonzero(mine)
             table[rows[row], column] = values[row]
+        else:
+            table[rows] = wanted if count == mine.size else np.where(mine, wanted, now)
         if deeper:
             leads, values = now[inner], np.broadcast_to(wanted, now.shape)[inner]
             nodes = _is_node(leads)
