@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from isthmus.datapath import PacketPath
 from isthmus.datapath.learned import LearnedTable
+from isthmus.model.types import Vpc
 from isthmus.routing.bgp import nlri
 from isthmus.routing.bgp.attributes import (
     MP_REACH,
@@ -52,10 +53,12 @@ End = tuple[int, Said | None]
 """From this address on: what packets are told, None where there is no route."""
 
 
-def learns() -> Tables:
-    """Two peers, of which one has no routes but what it learns."""
-    made = tables([HERE, ISP], [peering(HERE, ISP)])
-    return Tables({**made.vpcs, "isp": made.vpcs["isp"]._replace(routes={4: (), 6: ()})}, made.sides)
+def learns(*others: Vpc) -> Tables:
+    """A VPC and its provider, or several, which have no routes but what they learn."""
+    providers = [ISP, *others]
+    made = tables([HERE, *providers], [peering(HERE, one) for one in providers])
+    learning = {one.name: made.vpcs[one.name]._replace(routes={4: (), 6: ()}) for one in providers}
+    return Tables({**made.vpcs, **learning}, made.sides)
 
 
 def hop(number: int) -> NextHop:

@@ -28,7 +28,7 @@ from isthmus.tables.layout import CHUNK_UNITS, FIB_KIND_SHIFT, UNIT_ENTRIES
 from isthmus.tables.learned import prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
-from tests.bpf.network import HOST_MAC, bindings, key, peering, tables, udp, vpc
+from tests.bpf.network import HOST_MAC, bindings, key, udp, vpc
 from tests.bpf.test_learned import bound, sent
 from tests.differential.compare import Bench
 from tests.differential.place import XDP, bench
@@ -36,9 +36,7 @@ from tests.differential.place import XDP, bench
 LEARNS = learns()
 """The provider has no routes of its own."""
 OTHER = vpc("other", "p3", "0.0.0.0/0")
-TWO = tables([HERE, ISP, OTHER], [peering(HERE, ISP), peering(HERE, OTHER)])
-TWO.vpcs.update({name: TWO.vpcs[name]._replace(routes={4: (), 6: ()}) for name in ("isp", "other")})
-"""And another one."""
+"""Another provider."""
 OPENS = Tables(
     LEARNS.vpcs,
     {name: side._replace(opens=name == SideKey("here--isp", "here")) for name, side in LEARNS.sides.items()},
@@ -123,11 +121,11 @@ def test_every_route_of_a_bunch_is_found(place: Bench, count: int) -> None:
 def test_every_route_of_two_bunches_is_found(loaded: Bench, isps: int, others: int) -> None:
     """Two providers offer the same addresses; whose prefix is longer has the packet."""
     rng = random.Random(isps + 100 * others)
-    loaded.path.apply(TWO, bindings(loaded.ifindex, [HERE, ISP, OTHER]))
+    loaded.path.apply(learns(OTHER), bindings(loaded.ifindex, [HERE, ISP, OTHER]))
     told: list[dict[int, tuple[int, int]]] = []  # by second byte: length and router
     for which, (provider, count) in enumerate(((ISP, isps), (OTHER, others))):
         routes = {at: (rng.randrange(16 + which, 25, 2), rng.randrange(2)) for at in rng.sample(range(64), count)}
-        keys = [1 << length | (8 << 24 | at << 16) >> 32 - length for at, (length, _) in routes.items()]
+        keys = [prefix_key(Prefix.parse(f"8.{at}.0.0/{length}")) for at, (length, _) in routes.items()]
         hops = [NextHop(key(provider), ROUTERS[way], Origin("BGP")) for _, way in routes.values()]
         table = loaded.path.learned(provider.name)
         table.clear()
