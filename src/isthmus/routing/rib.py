@@ -284,15 +284,19 @@ class Rib:
 
     def _groups_alone(self, rows: Rows) -> npt.NDArray[np.int32]:
         """The groups of paths that are a prefix's only ones, by row."""
-        kinds = self._kinds
-        for metric, via, some in kinds.unknown(rows):
-            group = self._alone.get((metric, via))
-            if group is None:
-                hop = kinds.vias[via].hop
-                group = self._alone[metric, via] = 0 if hop is None else self._table.group(metric, (hop,))
-            kinds.rows["group"][some] = group
-        found: npt.NDArray[np.int32] = kinds.rows["group"][rows]
+        known = self._kinds.rows["group"]
+        ways, unknown, which = self._kinds.unknown(rows)
+        if ways:
+            known[unknown] = np.array([self._group_alone(*way) for way in ways])[which]
+        found: npt.NDArray[np.int32] = known[rows]
         return found
+
+    def _group_alone(self, metric: int, via: int) -> int:
+        group = self._alone.get((metric, via))
+        if group is None:
+            hop = self._kinds.vias[via].hop
+            group = self._alone[metric, via] = 0 if hop is None else self._table.group(metric, (hop,))
+        return group
 
     def _group_of(self, equal: Paths) -> int:
         if not equal:

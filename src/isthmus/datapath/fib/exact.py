@@ -53,7 +53,7 @@ class Column:
 
     def set(self, slots: Slots, numbers: Numbers) -> None:
         """Give slots, each at most once, their numbers; NONE takes them away."""
-        self._count += int((numbers != NONE).sum()) - int((self.numbers[slots] != NONE).sum())
+        self._count += int(np.count_nonzero(numbers != NONE) - np.count_nonzero(self.numbers[slots] != NONE))
         self.numbers[slots] = numbers
 
     def __getitem__(self, key: int) -> int:
@@ -90,14 +90,15 @@ class Exact:
 
     def find(self, prefixes: Prefixes) -> Slots:
         """The slot of each, or -1. One that has no number any more may have a slot."""
-        found = np.full(len(prefixes), -1, np.int64)
-        left, at, step = np.arange(len(prefixes)), self._home(prefixes), 0
+        found = self._home(prefixes)
+        left, at, step = np.arange(len(prefixes)), found, 0
         while len(left):
             same, empty = self._look(prefixes, left, at)
-            found[left[same]] = at[same]
+            found[left[empty]] = -1
             step += 1
-            on = ~(same | empty)
+            on = np.flatnonzero(~(same | empty))
             left, at = left[on], at[on] + step & self._mask
+            found[left] = at
         return found
 
     def place(self, prefixes: Prefixes) -> Slots:
@@ -106,8 +107,8 @@ class Exact:
             slots = self.find(prefixes)
             if self._used + int((slots < 0).sum()) > self._limit:
                 self._grow(slots)
-        found = np.empty(len(prefixes), np.int64)
-        left, at, step = np.arange(len(prefixes)), self._home(prefixes), 0
+        found = self._home(prefixes)
+        left, at, step = np.arange(len(prefixes)), found, 0
         while len(left):
             same, empty = self._look(prefixes, left, at)
             if empty.any():
@@ -116,9 +117,10 @@ class Exact:
                 same[free[mine]] = True
                 lost = free[~mine]  # to another of its batch, or to its own like
                 same[lost], _ = self._look(prefixes, left[lost], at[lost])
-            found[left[same]] = at[same]
             step += 1
-            left, at = left[~same], at[~same] + step & self._mask
+            on = np.flatnonzero(~same)
+            left, at = left[on], at[on] + step & self._mask
+            found[left] = at
         return found
 
     def lasts(self, slots: Slots) -> npt.NDArray[np.bool_]:

@@ -97,7 +97,8 @@ class Marks:
 
     def of(self, next_hops: tuple[NextHop, ...], gone: Collection[int]) -> list[bool]:
         """Which of these hops are down."""
-        return [place in gone or is_down(hop, self.down) for place, hop in enumerate(next_hops)]
+        down = self.down  # mostly nothing, of which nobody needs to be asked
+        return [place in gone or (bool(down) and is_down(hop, down)) for place, hop in enumerate(next_hops)]
 
 
 class Groups:
