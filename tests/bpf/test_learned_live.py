@@ -26,6 +26,7 @@ from isthmus.tables.address import Prefix, parse_address
 from isthmus.tables.entries import NextHop, Origin, SideKey, Tables
 from isthmus.tables.layout import CHUNK_UNITS, FIB_KIND_SHIFT, UNIT_ENTRIES
 from isthmus.tables.learned import prefix_key
+from isthmus.tables.prefixes import Prefixes
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import HERE, ISP, ROUTERS, hop, learns
 from tests.bpf.network import HOST_MAC, bindings, key, udp, vpc
@@ -260,7 +261,7 @@ def test_a_root_for_which_there_is_no_room_leaves_the_table_as_it_was(blocks: Bl
 def fill(table: LongestPrefix, portions: Iterable[npt.NDArray[np.uint64]]) -> None:
     """With /32s of IPv4, whose addresses these are."""
     for some in portions:
-        table.fill(32, some, np.zeros_like(some), np.ones(len(some), np.uint32))
+        table.fill(Prefixes(some, np.zeros_like(some), np.full(len(some), 32, np.uint8)), np.ones(len(some), np.uint32))
 
 
 def test_what_did_not_fit_is_not_lost(blocks: Blocks) -> None:

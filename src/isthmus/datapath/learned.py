@@ -82,12 +82,8 @@ class LearnedTable:
             self._of_length[family] += sign * np.bincount(prefixes.length[some], minlength=129)
         self._fit(family)
         gone = had & ~has
-        for length in np.flatnonzero(np.bincount(prefixes.length[gone | has])).tolist():
-            mine = prefixes.length == length
-            if (some := mine & gone).any():
-                self._fill(family, prefixes[some], self._covers(family, prefixes[some]), collapse=True)
-            if (some := mine & has).any():
-                self._fill(family, prefixes[some], records[some])
+        self._fill(family, prefixes[gone], self._covers(family, prefixes[gone]), collapse=True)
+        self._fill(family, prefixes[has], records[has])
         self._changed()
 
     def clear(self) -> None:
@@ -161,26 +157,30 @@ class LearnedTable:
         self._fibs[_place(family)] = default << 32 | self._tables[family].word
 
     def _covers(self, family: Family, gone: Prefixes) -> Words:
-        """The records of the longest prefixes around some of one length that are gone, but for the default route."""
+        """The records of the longest prefixes around some that are gone, but for the default route."""
         found = np.zeros(len(gone), np.uint32)
-        lengths = np.flatnonzero(self._of_length[family][1 : int(gone.length[0])])[::-1].astype(np.uint8) + np.uint8(1)
+        longest = int(gone.length.max(initial=1))
+        lengths = np.flatnonzero(self._of_length[family][1:longest])[::-1].astype(np.uint8) + np.uint8(1)
         size = len(lengths)
         for start in range(0, len(gone) if size else 0, _COVERS_AT_ONCE):
             some = gone[start : start + _COVERS_AT_ONCE]
             around = Prefixes.cut(np.repeat(some.hi, size), np.repeat(some.lo, size), np.tile(lengths, len(some)))
             slots = self.prefixes[family].find(around)
             groups = np.where(slots < 0, NONE, self._routes[family].numbers[slots]).reshape(-1, size)
-            longest = (groups > 0).argmax(axis=1)
-            groups = np.maximum(groups[np.arange(len(some)), longest], 0)
-            found[start : start + len(some)] = self._groups.records(family, groups, lengths[longest])
+            groups[lengths >= some.length[:, None]] = NONE
+            place = (groups > 0).argmax(axis=1)
+            groups = np.maximum(groups[np.arange(len(some)), place], 0)
+            found[start : start + len(some)] = self._groups.records(family, groups, lengths[place])
         return found
 
     def _fill(self, family: Family, prefixes: Prefixes, records: Words, *, collapse: bool = False) -> None:
-        """Give prefixes of one length their records."""
-        if length := int(prefixes.length[0]):
-            self._tables[family].fill(length, prefixes.hi, prefixes.lo, records, collapse=collapse)
-        else:
-            self._publish(family, int(records[0]))
+        """Give prefixes their records."""
+        deep = prefixes.length > 0
+        if not deep.all():
+            self._publish(family, int(records[~deep][0]))
+            prefixes, records = prefixes[deep], records[deep]
+        if len(records):
+            self._tables[family].fill(prefixes, records, collapse=collapse)
 
 
 class LearnedRoutes:

@@ -7,12 +7,13 @@ of no bits, what holds where none of its others does. What a look-up costs is wh
 one line and bunches half a line to four: a full IPv6 table is 2 MB below its root. Packets read all the while: an entry
 changes by one write, a node or bunch is filled before an entry leads to it, and what nothing leads to rests.
 
-Addresses come as two arrays of 64-bit words, left-aligned; a whole batch of one prefix length is written at once.
+A whole batch of prefixes is written at once, so that a bunch is made once for all of its new routes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from isthmus.tables.layout import (
     PAIR_ENTRIES,
     UNIT_ENTRIES,
 )
-from isthmus.tables.prefixes import Halves
+from isthmus.tables.prefixes import Halves, Prefixes
 
 _NODE_BITS: Final = 4
 _NODE: Final = NODE_UNITS * UNIT_ENTRIES
@@ -93,30 +94,32 @@ class LongestPrefix:
         """Bytes of it."""
         return 4 * UNIT_ENTRIES * (_root_units(self._root_bits) + self._units)
 
-    def fill(self, length: int, hi: Halves, lo: Halves, values: Words, *, collapse: bool = False) -> None:
-        """Give different prefixes of one length their values, wherever no longer prefix is known.
+    def fill(self, prefixes: Prefixes, values: Words, *, collapse: bool = False) -> None:
+        """Give different prefixes their values, wherever no longer prefix is known.
 
         Raises ``TableFull``. ``collapse``: there may be nodes now that say no more than one entry would."""
         entries = self._blocks.entries
+        order = prefixes.length.argsort(kind="stable")
+        prefixes, values = prefixes[order], values[order]
         depth = self._root_bits
-        at = self._root * UNIT_ENTRIES + (hi >> np.uint64(64 - depth)).astype(np.int64)
+        at = self._root * UNIT_ENTRIES + (prefixes.hi >> np.uint64(64 - depth)).astype(np.int64)
         parents: list[Numbers] = []
-        while length > depth:
+        while True:
+            here = int(prefixes.length.searchsorted(depth, "right"))
+            for length, some in _runs(prefixes.length[:here]):
+                self._write(at[some], 1 << (depth - length), values[some], length)
+            at, prefixes, values = at[here:], prefixes[here:], values[here:]
+            if not len(at):
+                break
             parents.append(at)
-            if length - depth > _LONGEST:
-                self._deepen(at)
-            elif len(apart := np.flatnonzero(~_is_node(entries[at]))):
-                prefixes = _window(hi[apart], lo[apart], depth)
-                full = self._put(at[apart], prefixes, length - depth, values[apart], gone=collapse)
+            self._deepen(at[prefixes.length.searchsorted(depth + _LONGEST, "right") :])
+            if len(apart := np.flatnonzero(~_is_node(entries[at]))):
+                full = self._put(at[apart], _in_bunch(prefixes[apart], depth), values[apart], gone=collapse)
                 left = np.ones(len(at), np.bool_)
                 left[apart] = full
-                at, hi, lo, values = at[left], hi[left], lo[left], values[left]
-                if not len(at):
-                    break
-            at = _numbers(entries[at]) * UNIT_ENTRIES + _nibble(hi, lo, depth)
+                at, prefixes, values = at[left], prefixes[left], values[left]
+            at = _numbers(entries[at]) * UNIT_ENTRIES + _nibble(prefixes, depth)
             depth += _NODE_BITS
-        else:
-            self._write(at, 1 << (depth - length), values, length)
         if collapse:
             for entry in reversed(parents):
                 self._collapse(_distinct(entry)[0])
@@ -272,17 +275,14 @@ class LongestPrefix:
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
         self._new_root(root_bits)[:] = said
 
-    def _put(
-        self, at: Numbers, prefixes: Words, length: int, values: Words, *, gone: bool = False
-    ) -> npt.NDArray[np.bool_]:
+    def _put(self, at: Numbers, prefixes: Words, values: Words, *, gone: bool = False) -> npt.NDArray[np.bool_]:
         """Routes into bunches behind these entries, or out of them; those for which nodes are there now instead.
 
-        ``prefixes``, of so many bits: what follows the bits that led here."""
+        ``prefixes``, as bunches have them: what follows the bits that led here."""
         entries = self._blocks.entries
         spots, of = _distinct(at)
         leads = entries[spots]
         inside, slots = self._open(leads)
-        prefixes = prefixes | np.uint32(1 << (30 - length))
         same = inside[of] == prefixes[:, None]
         known, place = same.any(axis=1), same.argmax(axis=1)
         full = np.zeros(len(spots), np.bool_)
@@ -452,10 +452,17 @@ def _root_units(root_bits: int) -> int:
     return NODE_UNITS << root_bits - _NODE_BITS if root_bits else 0
 
 
-def _nibble(hi: Halves, lo: Halves, depth: int) -> Numbers:
+def _nibble(prefixes: Prefixes, depth: int) -> Numbers:
     """The four bits of addresses that begin ``depth`` bits from their start."""
-    word = hi if depth < 64 else lo
+    word = prefixes.hi if depth < 64 else prefixes.lo
     return (word >> np.uint64(60 - depth % 64) & np.uint64(15)).astype(np.int64)
+
+
+def _runs(lengths: npt.NDArray[np.uint8]) -> Iterator[tuple[int, slice]]:
+    """Each of some lengths, which are in order, and where it stands."""
+    found, starts = np.unique(lengths, return_index=True)
+    for length, (start, end) in zip(found.tolist(), pairwise([*starts.tolist(), len(lengths)]), strict=True):
+        yield length, slice(start, end)
 
 
 def _is_kind(entries: Words, kind: int) -> npt.NDArray[np.bool_]:
@@ -500,10 +507,13 @@ def _distinct(numbers: Numbers) -> tuple[Numbers, Numbers]:
     return distinct, places
 
 
-def _window(hi: Halves, lo: Halves, depth: int) -> Words:
-    """30 bits of addresses, from ``depth`` bits after their start, 0 where they end, as in prefixes of a bunch."""
+def _in_bunch(prefixes: Prefixes, depth: int) -> Words:
+    """Prefixes as a bunch has them to which ``depth`` bits lead: 30 bits of the address from there on, and behind those
+    that count a one."""
+    hi, lo = prefixes.hi, prefixes.lo
     word = hi << np.uint64(depth) | lo >> np.uint64(64 - depth) if depth < 64 else lo << np.uint64(depth - 64)
-    return (word >> np.uint64(33)).astype(np.uint32) & ~np.uint32(1) | _GUARD
+    address = (word >> np.uint64(33)).astype(np.uint32) & ~np.uint32(1) | _GUARD
+    return address | np.uint32(1) << (30 + depth - prefixes.length.astype(np.uint32))
 
 
 def _pieces(count: int, size: int) -> Iterator[slice]:
