@@ -78,12 +78,12 @@ class LearnedTable:
         records = self._groups.records(family, groups, prefixes.length)
         had, has = routes.numbers[slots] > 0, records > 0
         routes.set(slots, np.where(has, groups, NONE).astype(np.int32))
-        for sign, some in ((1, has & ~had), (-1, had & ~has)):
-            self._of_length[family] += sign * np.bincount(prefixes.length[some], minlength=129)
+        np.add.at(self._of_length[family], prefixes.length.astype(np.intp), has.astype(np.int64) - had)
         self._fit(family)
-        gone = had & ~has
-        self._fill(family, prefixes[gone], self._covers(family, prefixes[gone]), collapse=True)
-        self._fill(family, prefixes[has], records[has])
+        if (gone := had & ~has).any():
+            self._fill(family, prefixes[gone], self._covers(family, prefixes[gone]), collapse=True)
+        if has.any():
+            self._fill(family, prefixes[has], records[has])
         self._changed()
 
     def clear(self) -> None:

@@ -13,7 +13,6 @@ A whole batch of prefixes is written at once, so that a bunch is made once for a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -460,9 +459,11 @@ def _nibble(prefixes: Prefixes, depth: int) -> Numbers:
 
 def _runs(lengths: npt.NDArray[np.uint8]) -> Iterator[tuple[int, slice]]:
     """Each of some lengths, which are in order, and where it stands."""
-    found, starts = np.unique(lengths, return_index=True)
-    for length, (start, end) in zip(found.tolist(), pairwise([*starts.tolist(), len(lengths)]), strict=True):
-        yield length, slice(start, end)
+    start = 0
+    while start < len(lengths):
+        end = int(lengths.searchsorted(lengths[start], "right"))
+        yield int(lengths[start]), slice(start, end)
+        start = end
 
 
 def _is_kind(entries: Words, kind: int) -> npt.NDArray[np.bool_]:
