@@ -67,6 +67,7 @@ MUTANTS = (
     Mutant("learned: the halves of a word are compared as one", "bpf/stages/learned.h", "(prefixes - 0x100000001ull)", "(prefixes - 1)"),
     Mutant("learned: a bunch does not hear of the prefix around it", LPM, "self._replace_last(leads[~nodes], values[~nodes], length)", "pass"),
     Mutant("learned: what is down carries on", PATH, "if (!route || route->down)", "if (!route)"),
+    Mutant("learned: a route is up while all its hops are down", "src/isthmus/datapath/fib/groups.py", "np.isin(firsts, whole)", "np.isin(firsts, [])"),
     Mutant("learned: a shorter prefix overwrites a longer", LPM, "else now] <= length", "else now] <= 255"),
     Mutant("learned: a withdrawn prefix leaves nothing around it", "src/isthmus/datapath/learned.py", "(groups > 0).argmax(axis=1)", "(groups > 0).argmin(axis=1)"),
     Mutant("learned: what is longer is around a withdrawn prefix too", "src/isthmus/datapath/learned.py", "groups[lengths >= some.length[:, None]] = NONE", "pass"),

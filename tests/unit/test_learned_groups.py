@@ -25,6 +25,23 @@ def groups() -> Groups:
     return Groups(routes, hops, Marks(routes, hops), lambda *_: bytes(RECORDS["hop"].size))
 
 
+def test_hops_are_rewritten_to_the_last_byte_but_for_what_says_that_they_are_down() -> None:
+    routes, hops = table("route", ROUTES), table("hop", HOPS)
+    before = bytes(RECORDS["hop"].size)
+    ours = Groups(routes, hops, Marks(routes, hops), lambda *_: before)
+    records(ours, 0, 24)
+    (slot,) = ours.repack(lambda *_: before)
+    at = slot * hops.stride
+    for byte in range(len(before)):
+        after = bytes(255 * (place == byte) for place in range(len(before)))
+        theirs = byte == RECORDS["hop"].layout["down"][0]
+        assert ours.rewrite({slot: after}) is not theirs
+        assert hops.memory[at : at + len(before)] == (before if theirs else after)
+        assert not ours.rewrite({slot: after})
+        ours.rewrite({slot: before})
+    assert not ours.rewrite({})
+
+
 def records(ours: Groups, metric: int, *lengths: int) -> list[int]:
     """Those of routes with a metric of their own, of these prefix lengths."""
     number = ours.number(metric, (HOP,))

@@ -373,8 +373,8 @@ class PacketPath:
 
     def _mark(self, packer: Packer, *, always: bool = False) -> None:
         if always or self._marks.down:
-            for first, (hops, routes) in packer.ways.items():
-                self._marks.mark(first, hops, routes)
+            routes, firsts = np.array([*packer.led.items()], np.int64).reshape(-1, 2).T
+            self._marks.mark(packer.ways.values(), routes, firsts)
 
     def _learned_hop(self, family: Family, hop: NextHop) -> bytes | None:
         if self._packer is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from isthmus.datapath import rule_index, trie
+from isthmus.datapath.fib.groups import Way
 from isthmus.datapath.store import Table
 from isthmus.tables.address import FAMILIES, Family, step
 from isthmus.tables.entries import (
@@ -92,8 +93,10 @@ class Packer:
         self._numbers = numbers
         self._attachments: dict[AttachmentKey, int] = {}
         self._sides: dict[SideKey, int] = {}
-        self.ways: dict[int, tuple[tuple[NextHop, ...], set[int]]] = {}
-        """Next hops of routes by their first slot, and the slots of the routes that have them."""
+        self.ways: dict[int, Way] = {}
+        """Next hops of routes, by their first slot."""
+        self.led: dict[int, int] = {}
+        """By slot of a route with next hops: the first of them."""
 
     def pack(self, tables: Tables) -> Packed:
         """All of it; raises ``TableFull`` before anything that packets read has changed."""
@@ -284,7 +287,8 @@ class Packer:
         hops = self._span("hops", [self._hop(route.prefix.family, hop) for hop in route.next_hops])
         slot = self._put("routes", RECORDS["route"].pack(route.metric, route.prefix.length, route.local, 0, *hops))
         if route.next_hops:
-            self.ways.setdefault(hops[0], (route.next_hops, set()))[1].add(slot)
+            self.ways[hops[0]] = Way(hops[0], route.next_hops)
+            self.led[slot] = hops[0]
         return slot
 
     def _hop(self, family: Family, hop: NextHop) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.datapath.fib.blocks import Words
-from isthmus.datapath.fib.exact import Numbers
+from isthmus.datapath.fib.exact import Numbers, Slots
 from isthmus.datapath.store import Table, TableFull
 from isthmus.tables.address import BITS, FAMILIES, Family
 from isthmus.tables.entries import NextHop
@@ -36,8 +36,10 @@ PackHop = Callable[[Family, NextHop], bytes | None]
 _Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
-_ROUTE_DOWN: Final = RECORDS["route"].layout["down"][0]
-_HOP_DOWN: Final = RECORDS["hop"].layout["down"][0]
+_ROUTE, _HOP = RECORDS["route"], RECORDS["hop"]
+_ROUTE_DOWN: Final = _ROUTE.layout["down"][0]
+_HOP_DOWN: Final = _HOP.layout["down"][0]
+_NO_ROUTES: Final = np.empty(0, np.int64)
 
 
 class Group(NamedTuple):
@@ -53,6 +55,14 @@ class Used(NamedTuple):
     family: Family
     group: int
     length: int
+
+
+class Way(NamedTuple):
+    """Next hops that routes share, from a slot on. ``gone``: the places of those whose attachment is gone."""
+
+    first: int
+    next_hops: tuple[NextHop, ...]
+    gone: Collection[int] = ()
 
 
 class Room:
@@ -87,13 +97,19 @@ class Marks:
         self._routes, self._hops = routes, hops
         self.down: frozenset[Down] = frozenset()
 
-    def mark(
-        self, first: int, next_hops: tuple[NextHop, ...], routes: Iterable[int], gone: Collection[int] = ()
-    ) -> None:
-        """Hops from slot ``first`` on, and the routes that have them. ``gone``: hops whose attachment is gone."""
-        found = self.of(next_hops, gone)
-        _set(self._hops, np.arange(first, first + len(found)), _HOP_DOWN, np.array(found, np.uint8))
-        _set(self._routes, np.fromiter(routes, np.int64), _ROUTE_DOWN, bool(found) and all(found))
+    def mark(self, ways: Iterable[Way], routes: Slots = _NO_ROUTES, firsts: Slots = _NO_ROUTES) -> None:
+        """Of the hops of these ways, and of routes, whose first hops these are."""
+        slots: list[int] = []
+        down: list[bool] = []
+        whole: list[int] = []
+        for way in ways:
+            found = self.of(way.next_hops, way.gone)
+            slots += range(way.first, way.first + len(found))
+            down += found
+            if all(found):
+                whole.append(way.first)
+        _set(self._hops, np.array(slots, np.int64), _HOP_DOWN, np.array(down, np.bool_))
+        _set(self._routes, routes, _ROUTE_DOWN, np.isin(firsts, whole))
 
     def of(self, next_hops: tuple[NextHop, ...], gone: Collection[int]) -> list[bool]:
         """Which of these hops are down."""
@@ -115,7 +131,7 @@ class Groups:
         self._hop_room = Room("next hops of learned routes", hops.capacity, HOPS)
         self._records = {family: np.zeros((1, BITS[family] + 1), np.uint32) for family in FAMILIES}  # by group, length
         # By slot of a route: its first hop; 0: it is free.
-        self._hops_of = np.zeros(routes.capacity + ROUTES, np.uint32)
+        self._hops_of = np.zeros(routes.capacity + ROUTES, np.int64)
         self.refused = 0
         """Kinds of routes for whose records there was no room, so far: packets don't follow them."""
         self._made = 0  # records, since the last collection
@@ -175,12 +191,12 @@ class Groups:
             self._made += len(group.next_hops)
             for slot, packed in self._packed(*hops).items():
                 _put(self._hops, slot, packed)
-            self._marks.mark(first, group.next_hops, (), self._gone[hops])
+            self._marks.mark([Way(first, group.next_hops, self._gone[hops])])
         slot = self._route_room.take(1)
         self._made += 1
         self.lengths[slot], self._hops_of[slot] = length, first
         down = all(self._marks.of(group.next_hops, self._gone[hops]))
-        _put(self._routes, slot, RECORDS["route"].pack(group.metric, length, 0, down, first, len(group.next_hops)))
+        _put(self._routes, slot, _ROUTE.pack(group.metric, length, 0, down, first, len(group.next_hops)))
         return slot
 
     def repack(self, pack: PackHop) -> dict[int, bytes]:
@@ -192,23 +208,23 @@ class Groups:
         return found
 
     def rewrite(self, hops: Mapping[int, bytes]) -> bool:
-        """Change hops in place, word by word, where they differ; False: nowhere."""
-        changed = False
-        for slot, new in hops.items():
-            at = slot * self._hops.stride
-            old = self._hops.memory[at : at + len(new)]
-            for word in range(0, _HOP_DOWN, 4):
-                if old[word : word + 4] != new[word : word + 4]:
-                    self._hops.memory[at + word : at + word + 4] = new[word : word + 4]
-                    changed = True
+        """Change hops in place, word by word, where they differ; False: nowhere. What is down is not theirs to say."""
+        memory, stride = cast(mmap, self._hops.memory), self._hops.stride
+        slots = np.array([*hops], np.int64)
+        new = np.frombuffer(b"".join(hops.values()), np.uint8).reshape(len(hops), _HOP.size).copy()
+        new[:, _HOP_DOWN] = np.frombuffer(memory, np.uint8)[slots * stride + _HOP_DOWN]
+        words, wanted = np.frombuffer(memory, np.uint32), new.view(np.uint32)
+        at = slots[:, None] * (stride // 4) + np.arange(_HOP.size // 4)
+        other = words[at] != wanted
+        words[at[other]] = wanted[other]
         self.mark()
-        return changed
+        return bool(other.any())
 
     def mark(self) -> None:
         """Say what is down."""
-        for (family, next_hops), first in self._first.items():
-            routes = np.flatnonzero(self._hops_of == first)
-            self._marks.mark(first, next_hops, routes, self._gone[family, next_hops])
+        routes = np.flatnonzero(self._hops_of)
+        ways = (Way(first, hops[1], self._gone[hops]) for hops, first in self._first.items())
+        self._marks.mark(ways, routes, self._hops_of[routes])
 
     def collect(self, used: set[Used], settle: Callable[[], None]) -> None:
         """Free the records that no route needs; ``settle`` returns when no packet and no flow has them."""
@@ -232,7 +248,7 @@ class Groups:
     def _packed(self, family: Family, next_hops: tuple[NextHop, ...]) -> dict[int, bytes]:
         packed = [self._pack(family, hop) for hop in next_hops]
         self._gone[family, next_hops] = {place for place, hop in enumerate(packed) if hop is None}
-        empty = bytes(RECORDS["hop"].size)
+        empty = bytes(_HOP.size)
         return {slot: hop or empty for slot, hop in enumerate(packed, self._first[family, next_hops])}
 
 
@@ -240,5 +256,5 @@ def _put(table: Table, slot: int, packed: bytes) -> None:
     table.memory[slot * table.stride : slot * table.stride + len(packed)] = packed
 
 
-def _set(table: Table, slots: npt.NDArray[np.int64], member: int, values: npt.NDArray[np.uint8] | bool) -> None:
+def _set(table: Table, slots: Slots, member: int, values: npt.NDArray[np.bool_]) -> None:
     np.frombuffer(cast(mmap, table.memory), np.uint8)[slots * table.stride + member] = values
