@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from bisect import bisect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from isthmus.datapath import Bindings, PacketPath
+from isthmus.datapath.fib.lpm import LongestPrefix
 from isthmus.datapath.gateway import Outcome
+from isthmus.datapath.learned import LEARNED, LearnedTable
 from isthmus.tables.address import BITS, FAMILIES, Family, Prefix
-from isthmus.tables.entries import Peer
-from isthmus.tables.learned import prefix_key
+from isthmus.tables.entries import Peer, Route
+from isthmus.tables.learned import key_prefix, prefix_key
 from isthmus.tables.verdicts import Verdict
 from tests.bpf.learning import (
     HERE,
@@ -113,6 +116,75 @@ def test_random_changes_leave_what_a_fresh_build_has(path: PacketPath, seed: int
         for one in gone:
             del routes[family][one]
     check(path, routes)
+
+
+def nothing() -> Routes:
+    return {4: {}, 6: {}}
+
+
+def tell(table: LearnedTable, routes: Routes, told: dict[int, int]) -> None:
+    """IPv4 prefixes by key, each with its metric; 0: withdrawn."""
+    table.update(4, list(told), [table.group(metric, (hop(1),)) if metric else 0 for metric in told.values()])
+    for one, metric in told.items():
+        if metric:
+            routes[4][one] = Route(key_prefix(4, one), metric, False, (hop(1),), LEARNED)
+        else:
+            del routes[4][one]
+
+
+def test_siblings_that_say_the_same_are_withdrawn_one_by_one(path: PacketPath) -> None:
+    """What holds them is cleared away when it says one thing, which is still several prefixes."""
+    table, routes = path.learned("isp"), nothing()
+    table.clear()
+    tell(table, routes, {1 << 8 | number: 1 for number in range(16)})
+    within = {1 << 20 | number: 2 for number in range(200)}
+    tell(table, routes, within)
+    tell(table, routes, dict.fromkeys(within, 0))
+    check(path, routes)
+    tell(table, routes, {1 << 8 | 3: 0})
+    check(path, routes)
+    tell(table, routes, {1 << 4: 3})
+    check(path, routes)
+
+
+def test_a_root_that_shrinks_keeps_siblings_that_say_the_same_apart(path: PacketPath) -> None:
+    table, routes = path.learned("isp"), nothing()
+    table.clear()
+    siblings = [1 << 24 | 10 << 16 | number for number in range(40_000)]
+    tell(table, routes, dict.fromkeys(siblings, 1))
+    tell(table, routes, dict.fromkeys(siblings[2_000:], 0))
+    check(path, routes)
+    tell(table, routes, {siblings[0]: 0, siblings[100]: 0})
+    check(path, routes)
+
+
+def test_while_a_default_route_takes_over_every_address_has_a_route(path: PacketPath, fills: list[object]) -> None:
+    """And while others take over from it."""
+    table, routes = path.learned("isp"), nothing()
+    table.clear()
+    tell(table, routes, {1 << 8 | 10: 1})
+    fills.clear()
+    tell(table, routes, {1 << 8 | 10: 0, 1: 2})
+    tell(table, routes, {1: 0, 0b10: 3, 0b11: 3})
+    check(path, routes)
+    assert fills
+    assert None not in fills
+
+
+@pytest.fixture
+def fills(path: PacketPath, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The metric that 10.0.0.0 has after each fill."""
+    found: list[object] = []
+    fill = LongestPrefix.fill
+
+    def told(*args: Any, **kwargs: Any) -> None:
+        fill(*args, **kwargs)
+        known = metrics(path, 4)
+        at = bisect(known, 10 << 120, key=lambda change: change[0])
+        found.append(known[at - 1][1] if at else None)
+
+    monkeypatch.setattr(LongestPrefix, "fill", told)
+    return found
 
 
 @pytest.mark.parametrize("few", [3, 20])

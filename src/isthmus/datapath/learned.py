@@ -80,10 +80,16 @@ class LearnedTable:
         routes.set(slots, np.where(has, groups, NONE).astype(np.int32))
         np.add.at(self._of_length[family], prefixes.length.astype(np.intp), has.astype(np.int64) - had)
         self._fit(family)
-        if (gone := had & ~has).any():
-            self._fill(family, prefixes[gone], self._covers(family, prefixes[gone]), collapse=True)
-        if has.any():
-            self._fill(family, prefixes[has], records[has])
+        table, deep = self._tables[family], prefixes.length > 0
+        default = records[~deep]  # that of the default route, if it is among them
+        if default.any():  # it comes before what it takes over, and goes behind what takes over from it
+            self._publish(family, int(default[0]))
+        if (gone := had & ~has & deep).any():
+            table.fill(prefixes[gone], self._covers(family, prefixes[gone]), collapse=True)
+        if (told := has & deep).any():
+            table.fill(prefixes[told], records[told])
+        if len(default):
+            self._publish(family, int(default[0]))
         self._changed()
 
     def clear(self) -> None:
@@ -172,15 +178,6 @@ class LearnedTable:
             groups = np.maximum(groups[np.arange(len(some)), place], 0)
             found[start : start + len(some)] = self._groups.records(family, groups, lengths[place])
         return found
-
-    def _fill(self, family: Family, prefixes: Prefixes, records: Words, *, collapse: bool = False) -> None:
-        """Give prefixes their records."""
-        deep = prefixes.length > 0
-        if not deep.all():
-            self._publish(family, int(records[~deep][0]))
-            prefixes, records = prefixes[deep], records[deep]
-        if len(records):
-            self._tables[family].fill(prefixes, records, collapse=collapse)
 
 
 class LearnedRoutes:

@@ -36,7 +36,8 @@ PackHop = Callable[[Family, NextHop], bytes | None]
 _Hops = tuple[Family, tuple[NextHop, ...]]
 
 _log = logging.getLogger(__name__)
-_ROUTE, _HOP = RECORDS["route"], RECORDS["hop"]
+_ROUTE: Final = RECORDS["route"]
+_HOP: Final = RECORDS["hop"]
 _ROUTE_DOWN: Final = _ROUTE.layout["down"][0]
 _HOP_DOWN: Final = _HOP.layout["down"][0]
 _NO_ROUTES: Final = np.empty(0, np.int64)
@@ -98,7 +99,8 @@ class Marks:
         self.down: frozenset[Down] = frozenset()
 
     def mark(self, ways: Iterable[Way], routes: Slots = _NO_ROUTES, firsts: Slots = _NO_ROUTES) -> None:
-        """Of the hops of these ways, and of routes, whose first hops these are."""
+        """In the hops of these ways, and in ``routes``, each of which has the way whose first hop is beside it in
+        ``firsts``. All ways that are down must be among these."""
         slots: list[int] = []
         down: list[bool] = []
         whole: list[int] = []
@@ -113,7 +115,7 @@ class Marks:
 
     def of(self, next_hops: tuple[NextHop, ...], gone: Collection[int]) -> list[bool]:
         """Which of these hops are down."""
-        down = self.down  # mostly nothing, of which nobody needs to be asked
+        down = self.down  # mostly empty: no hop is looked up then
         return [place in gone or (bool(down) and is_down(hop, down)) for place, hop in enumerate(next_hops)]
 
 

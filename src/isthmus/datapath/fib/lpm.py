@@ -102,7 +102,7 @@ class LongestPrefix:
         prefixes, values = prefixes[order], values[order]
         depth = self._root_bits
         at = self._root * UNIT_ENTRIES + (prefixes.hi >> np.uint64(64 - depth)).astype(np.int64)
-        parents: list[Numbers] = []
+        parents: list[tuple[Numbers, int]] = []
         while True:
             here = int(prefixes.length.searchsorted(depth, "right"))
             for length, some in _runs(prefixes.length[:here]):
@@ -110,7 +110,7 @@ class LongestPrefix:
             at, prefixes, values = at[here:], prefixes[here:], values[here:]
             if not len(at):
                 break
-            parents.append(at)
+            parents.append((at, depth))
             self._deepen(at[prefixes.length.searchsorted(depth + _LONGEST, "right") :])
             if len(apart := np.flatnonzero(~_is_node(entries[at]))):
                 full = self._put(at[apart], _in_bunch(prefixes[apart], depth), values[apart], gone=collapse)
@@ -120,8 +120,8 @@ class LongestPrefix:
             at = _numbers(entries[at]) * UNIT_ENTRIES + _nibble(prefixes, depth)
             depth += _NODE_BITS
         if collapse:
-            for entry in reversed(parents):
-                self._collapse(_distinct(entry)[0])
+            for entry, bits in reversed(parents):
+                self._collapse(_distinct(entry)[0], bits)
 
     def resize(self, root_bits: int) -> tuple[int, int]:
         """Build a root that takes so many bits, a multiple of four, beside the old one. Give what comes back to
@@ -268,7 +268,11 @@ class LongestPrefix:
         while len(said) > 1 << root_bits:
             rows = said.reshape(-1, _NODE)
             said = rows[:, 0].copy()
-            apart = np.flatnonzero((rows != rows[:, :1]).any(axis=1) | (said >= FIB_MORE))
+            more = said >= FIB_MORE
+            longer = (
+                self._lengths[np.where(more, 0, said)] >= len(said).bit_length()
+            )  # than the way to them: prefixes of their own
+            apart = np.flatnonzero((rows != rows[:, :1]).any(axis=1) | more | longer)
             made = self._take(len(apart), NODE_UNITS)
             self._blocks.entries[made[:, None] * UNIT_ENTRIES + _ENTRIES] = rows[apart]
             said[apart] = made.astype(np.uint32) | np.uint32(FIB_MORE)
@@ -436,13 +440,14 @@ class LongestPrefix:
         """Slots as they stand in bunches."""
         return np.where(slots, slots - self._before, 0).astype(np.uint16)
 
-    def _collapse(self, at: Numbers) -> None:
-        """Entries whose node says one thing say it themselves."""
+    def _collapse(self, at: Numbers, depth: int) -> None:
+        """Entries to which ``depth`` bits lead, and whose node says one prefix of no more bits, say it themselves."""
         entries = self._blocks.entries
         at = at[_is_node(entries[at])]
         numbers = _numbers(entries[at])
         rows = self._rows(numbers)
         uniform = (rows[:, 0] < FIB_MORE) & (rows == rows[:, :1]).all(axis=1)
+        uniform[uniform] = self._lengths[rows[uniform, 0]] <= depth
         entries[at[uniform]] = rows[uniform, 0]
         self._give(numbers[uniform], NODE_UNITS)
 
