@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from isthmus.datapath import PacketPath
+from isthmus.datapath.fib.groups import Group
 from isthmus.datapath.learned import LearnedTable
 from isthmus.model.types import Vpc
 from isthmus.routing.bgp import nlri
@@ -93,15 +94,22 @@ def change(
     keys, groups = [], []
     for _ in range(count):
         one = rng.choice(known) if known and rng.random() < 0.4 else prefix(rng, family, few)
-        keys.append(one)
+        alike = [one]
+        if rng.random() < 0.05 and one >= 32:  # siblings that say the same
+            alike = list(range(one & ~15, (one & ~15) + 16))
         if rng.random() < gone:
-            groups.append(0)
-            mine.pop(one, None)
+            told, group = None, 0
         else:
             first = rng.randrange(6)
             hops = tuple(hop(first + other) for other in range(rng.choice((1, 1, 1, 2, 3))))
-            mine[one] = Route(key_prefix(family, one), rng.choice(metrics), False, hops, Origin("BGP"))
-            groups.append(table.group(mine[one].metric, hops))
+            told = Group(rng.choice(metrics), hops)
+            group = table.group(*told)
+        for each in alike:
+            keys.append(each)
+            groups.append(group)
+            mine.pop(each, None)
+            if told:
+                mine[each] = Route(key_prefix(family, each), told.metric, False, told.next_hops, Origin("BGP"))
     table.update(family, keys, groups)
 
 
